@@ -1,0 +1,250 @@
+"""Every setting, read once from the environment and .env, and checked."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from dotenv import dotenv_values
+
+DASHBOARD = "https://developer.spotify.com/dashboard"
+SPOTIFY_ACCOUNTS = "https://accounts.spotify.com"
+SPOTIFY_API = "https://api.spotify.com/v1"
+DEMO_CLIENT_ID = "00000000000000000000000000000de0"
+TAKEN_PATHS = ("/", "/login", "/logout", "/now-playing", "/healthz", "/readyz")
+
+
+class ConfigError(ValueError):
+    """One or more settings are wrong; the message says all of them, with the fix."""
+
+    def __init__(self, problems: list[str]) -> None:
+        lines = "".join(f"\n  - {problem}" for problem in problems)
+        super().__init__(f"These settings need attention:{lines}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The app's settings; the README's table says what each is for."""
+
+    client_id: str
+    client_secret: str | None = field(default=None, repr=False)
+    redirect_uri: str = "http://127.0.0.1:5000/callback"
+    host: str = "127.0.0.1"
+    port: int = 5000
+    secret_key: str = field(
+        default_factory=lambda: secrets.token_urlsafe(32), repr=False
+    )
+    accounts_url: str = SPOTIFY_ACCOUNTS
+    api_url: str = SPOTIFY_API
+    redis_url: str | None = field(default=None, repr=False)
+    workers: int = 1
+    threads: int = 64
+    deadline: float = 8.0  # seconds for everything that one visit asks of Spotify
+
+    @property
+    def origin(self) -> str:
+        """Where the app lives: scheme, host and port of the redirect URI."""
+        parts = urlsplit(self.redirect_uri)
+        return f"{parts.scheme}://{parts.netloc}".lower()
+
+    @property
+    def callback_path(self) -> str:
+        """The path of the redirect URI, which is the route of the callback."""
+        return urlsplit(self.redirect_uri).path
+
+    @property
+    def secure(self) -> bool:
+        """Whether people reach the app over https."""
+        return self.redirect_uri.startswith("https:")
+
+    @property
+    def demo(self) -> bool:
+        """Whether this is the demo on the stand-in for Spotify."""
+        return self.client_id == DEMO_CLIENT_ID
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Config:
+        """Read and check the settings. Raises ConfigError, naming every problem."""
+        reader = _Reader(environ)
+        port = reader.number("PORT", 5000, 65535)
+        redirect_uri = environ.get(
+            "SPOTIFY_REDIRECT_URI", f"http://127.0.0.1:{port}/callback"
+        )
+        uri = reader.redirect_uri(redirect_uri, port)
+        accounts_url = reader.base_url("SPOTIFY_ACCOUNTS_URL", SPOTIFY_ACCOUNTS)
+        workers = reader.number("WORKERS", 1, 64)
+        redis_url = reader.redis_url(workers)
+        config = cls(
+            client_id=reader.client_id(accounts_url == SPOTIFY_ACCOUNTS),
+            client_secret=environ.get("SPOTIFY_CLIENT_SECRET"),
+            redirect_uri=redirect_uri,
+            host=environ.get("HOST", _loopback(uri) or "127.0.0.1"),
+            port=port if "PORT" in environ or not _loopback(uri) else _port(uri),
+            secret_key=reader.secret_key(bool(redis_url)),
+            accounts_url=accounts_url,
+            api_url=reader.base_url("SPOTIFY_API_URL", SPOTIFY_API),
+            redis_url=redis_url,
+            workers=workers,
+            threads=reader.number("THREADS", cls.threads, 512),
+        )
+        if reader.problems:
+            raise ConfigError(reader.problems)
+        return config
+
+
+def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings in .env and environ, without empty ones; environ wins.
+
+    Raises ConfigError if .env is not a text file.
+    """
+    path = Path(__file__).with_name(".env")
+    try:
+        from_file = dotenv_values(path, encoding="utf-8-sig", interpolate=False)
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError([f"{path} can't be read: save it as UTF-8 text"]) from None
+    merged = {**from_file, **environ}
+    stripped = {name: (value or "").strip() for name, value in merged.items()}
+    return {name: value for name, value in stripped.items() if value}
+
+
+class _Reader:
+    """Reads single settings and collects what is wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.problems: list[str] = []
+
+    def number(self, name: str, default: int, most: int) -> int:
+        value = self.environ.get(name, str(default))
+        if re.fullmatch(r"[0-9]{1,6}", value) and 1 <= int(value) <= most:
+            return int(value)
+        self.problems.append(f"{name} is {value!r}: write a number from 1 to {most}")
+        return default
+
+    def client_id(self, at_spotify: bool) -> str:
+        value = self.environ.get("SPOTIFY_CLIENT_ID", "")
+        form = r"[0-9A-Za-z]{32}" if at_spotify else r"[\w.-]{1,128}"
+        if not value:
+            self.problems.append(
+                f"SPOTIFY_CLIENT_ID is not set: copy it from {DASHBOARD} into .env"
+            )
+        elif not re.fullmatch(form, value, re.ASCII):
+            self.problems.append(
+                "SPOTIFY_CLIENT_ID does not look like a client ID (32 letters and "
+                f"digits): copy it from {DASHBOARD}"
+            )
+        return value
+
+    def redirect_uri(self, value: str, port: int) -> SplitResult:
+        instead = f"http://127.0.0.1:{port}/callback"
+        try:
+            uri = urlsplit(value)
+            host, port = uri.hostname or "", _port(uri)
+        except ValueError:
+            uri, host, port = urlsplit(instead), "", 0
+        instead = (
+            f"http://127.0.0.1:{port or 5000}{uri.path if uri.path != '/' else ''}"
+        )
+        if uri.path in ("", "/"):
+            instead += "/callback"
+        problem = None
+        if (
+            not host
+            or uri.scheme not in ("http", "https")
+            or "@" in uri.netloc
+            or not port
+        ):
+            problem = "is not a web address"
+        elif host == "localhost" or host.endswith(".localhost"):
+            problem = "uses localhost, which Spotify does not allow"
+        elif uri.scheme == "http" and not _loopback(uri):
+            problem = "is plain http, which Spotify allows only for 127.0.0.1 and [::1]"
+            instead = "https" + value[4:]
+        elif uri.fragment or "#" in value or uri.query or "?" in value:
+            problem = "has a query or a fragment"
+            instead = value.partition("#")[0].partition("?")[0]
+        elif uri.path in (*TAKEN_PATHS, "") or uri.path.startswith("/static/"):
+            problem = "needs a path of its own"
+            instead = f"{uri.scheme}://{uri.netloc}/callback"
+        elif not re.fullmatch(r"[\w./~-]+", uri.path, re.ASCII) or "//" in uri.path:
+            problem = "has a path with characters other than letters, digits and ./_~-"
+            instead = f"{uri.scheme}://{uri.netloc}/callback"
+        if problem:
+            self.problems.append(
+                f"SPOTIFY_REDIRECT_URI {problem}: write {instead} "
+                "here and in the dashboard"
+            )
+        return uri
+
+    def base_url(self, name: str, default: str) -> str:
+        value = self.environ.get(name, default).rstrip("/")
+        try:
+            uri = urlsplit(value)
+            local = _loopback(uri) or uri.hostname == "localhost"
+            fine = uri.scheme == "https" or (uri.scheme == "http" and local)
+            fine = bool(fine and uri.hostname and _port(uri)) and not (
+                uri.query
+                or uri.fragment
+                or "@" in uri.netloc
+                or re.search(r"\s", value)
+            )
+        except ValueError:
+            fine = False
+        if not fine:
+            self.problems.append(
+                f"{name} is not an https address (or http on this machine): write one "
+                f"like {default}"
+            )
+        return value
+
+    def secret_key(self, required: bool) -> str:
+        value = self.environ.get("SECRET_KEY", "")
+        make_one = 'python -c "import secrets; print(secrets.token_urlsafe())"'
+        if value and len(value) < 16:
+            self.problems.append(
+                f"SECRET_KEY is shorter than 16 characters: make one with {make_one}"
+            )
+        elif required and not value:
+            self.problems.append(
+                f"SECRET_KEY is required with REDIS_URL: make one with {make_one}"
+            )
+        return value or secrets.token_urlsafe(32)
+
+    def redis_url(self, workers: int) -> str | None:
+        value = self.environ.get("REDIS_URL")
+        if value and not re.match(r"(redis|rediss|unix)://.", value):
+            self.problems.append(
+                "REDIS_URL is not the address of a Redis: write one like "
+                "redis://127.0.0.1:6379/0"
+            )
+        elif value and not (find_spec("redis") and find_spec("cryptography")):
+            self.problems.append(
+                "REDIS_URL needs two more packages: "
+                "pip install -r requirements-redis.txt"
+            )
+        if workers > 1 and not value:
+            self.problems.append(
+                "WORKERS is above 1 without REDIS_URL, which they need to share "
+                "logins: set REDIS_URL, or WORKERS to 1"
+            )
+        return value
+
+
+def _loopback(uri: SplitResult) -> str | None:
+    """Return the host if it is a loopback address (and not a name)."""
+    host = uri.hostname or ""
+    try:
+        return host if ip_address(host).is_loopback else None
+    except ValueError:
+        return None
+
+
+def _port(uri: SplitResult) -> int:
+    default = 443 if uri.scheme == "https" else 80
+    return default if uri.port is None else uri.port

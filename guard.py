@@ -1,0 +1,136 @@
+"""What every request has to pass, and what every answer carries."""
+
+from __future__ import annotations
+
+import logging
+import time
+from ipaddress import ip_address
+from urllib.parse import quote, urlsplit
+
+from flask import Flask, Response, g, redirect, request
+from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.wrappers import Response as BaseResponse
+
+from config import Config
+from problems import Problem
+
+LARGEST_REQUEST = 16_384  # bytes of a body; nothing here needs one
+PROBES = ("healthz", "readyz")  # they come by address, whatever the app's name is
+ACTIONS = ("login", "callback", "logout")
+
+log = logging.getLogger("now_playing")
+
+
+def install(app: Flask, config: Config, art_origin: str | None) -> None:
+    """Check every request, and give every answer its headers and its log line."""
+    own_hosts = _own_hosts(config)
+    ports = {urlsplit(origin).port for origin in own_hosts} | {config.port}
+    headers = _headers(config, art_origin)
+
+    @app.before_request
+    def check() -> BaseResponse | None:
+        g.started = time.perf_counter()
+        host = request.environ.get("HTTP_HOST", "").lower()
+        if f"//{host}" not in own_hosts and request.endpoint not in PROBES:
+            if request.method not in ("GET", "HEAD") or not _is_loopback(host, ports):
+                raise Problem("bad_request")
+            # Spotify forbids localhost redirect URIs, and cookies do not cross names,
+            # so move to the one right name before any cookie is set.
+            query = (
+                "?" + quote(request.query_string, "=&%+")
+                if request.query_string
+                else ""
+            )
+            return redirect(config.origin + quote(request.path) + query, 307)
+        if "chunked" in request.environ.get("HTTP_TRANSFER_ENCODING", "") or (
+            (request.content_length or 0) > LARGEST_REQUEST
+        ):
+            raise RequestEntityTooLarge
+        if request.endpoint in ACTIONS:
+            _check_action(request.endpoint, config.origin)
+        return None
+
+    @app.after_request
+    def finish(response: Response) -> Response:
+        response.headers.extend(headers)
+        if "Cache-Control" not in response.headers:
+            response.headers["Cache-Control"] = "no-store"
+        started = g.get("started")
+        log.info(
+            "%s %s %d %.1f ms",
+            request.method,
+            quote(request.path),  # without the query, which may hold a code
+            response.status_code,
+            1000 * (time.perf_counter() - started) if started else 0,
+        )
+        return response
+
+
+def _check_action(endpoint: str | None, origin: str) -> None:
+    """Refuse what did not come from a person who wants it."""
+    if request.method == "HEAD":
+        raise MethodNotAllowed
+    headers = request.headers
+    for name in ("Sec-Purpose", "Purpose", "X-Moz"):
+        if "prefetch" in headers.get(name, ""):
+            raise Problem("cross_site")
+    if endpoint != "logout":
+        if headers.get("Sec-Fetch-Dest", "document") != "document":
+            raise Problem("cross_site")
+        return
+    site = headers.get("Sec-Fetch-Site")
+    if site is None:  # an older browser, or none
+        source = headers.get("Origin") or headers.get("Referer")
+        site = "same-origin" if source is None or _origin(source) == origin else ""
+    if site not in ("same-origin", "none"):
+        raise Problem("cross_site")
+
+
+def _origin(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}".lower()
+
+
+def _own_hosts(config: Config) -> set[str]:
+    """Return the canonical host, with and without the scheme's own port."""
+    uri = urlsplit(config.origin)
+    port = ":443" if config.secure else ":80"
+    return {f"//{uri.netloc}", f"//{uri.netloc.removesuffix(port)}"} | (
+        set() if uri.port else {f"//{uri.netloc}{port}"}
+    )
+
+
+def _is_loopback(host: str, ports: set[int | None]) -> bool:
+    try:
+        uri = urlsplit(f"//{host}")
+        if uri.netloc != host or "@" in host or uri.port not in ports:
+            return False
+        name = uri.hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _headers(config: Config, art_origin: str | None) -> list[tuple[str, str]]:
+    pictures = "img-src 'self' https://*.scdn.co https://*.spotifycdn.com"
+    policy = [
+        "default-src 'none'",
+        "style-src 'self'",
+        "script-src 'self'",
+        "connect-src 'self'",
+        f"{pictures} {art_origin}" if art_origin else pictures,
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "form-action 'self'",
+    ]
+    headers = [
+        ("Content-Security-Policy", "; ".join(policy)),
+        ("Referrer-Policy", "same-origin"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "DENY"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+    ]
+    if config.secure:
+        headers.append(("Strict-Transport-Security", "max-age=31536000"))
+    return headers

@@ -1,0 +1,168 @@
+"""Logged-in people: in by a code, out at any time, and what they play in between."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from playback import NowPlaying
+from problems import Problem
+from spotify import Spotify, Unauthorised
+from store import Store
+from user import Account, Answer, Token, User
+
+ENDED = Token("", None, 0)  # in place of a token that Spotify has ended
+FRESH_SECONDS = 2.0  # however many tabs ask, Spotify is asked once in this time
+
+POLL_MS = {"playing": 5_000, "paused": 15_000, "nothing": 30_000}  # ad, unknown: 5 s
+
+log = logging.getLogger("now_playing")
+
+
+class Look(NamedTuple):
+    """One look at a person: exactly one of playing and problem is there.
+
+    poll_after_ms: when to look again, in milliseconds; 0 means never.
+    """
+
+    user: User
+    playing: NowPlaying | None
+    problem: Problem | None
+    poll_after_ms: int
+
+
+class Listeners:
+    """The people who are logged in, by their generated user ID."""
+
+    def __init__(
+        self,
+        spotify: Spotify,
+        store: Store,
+        deadline: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._spotify = spotify
+        self._store = store
+        self._users = store.users
+        self._deadline = deadline
+        self._clock = clock
+
+    def log_in(self, code: str, verifier: str | None) -> str:
+        """Exchange the code and return a fresh user ID. Raises Problem."""
+        with self._spotify.one_deadline():
+            token = self._spotify.exchange(code, verifier)
+            user = User(token, self._account(token))
+        user_id = secrets.token_urlsafe(24)
+        self._users.put(user_id, user)
+        return user_id
+
+    def log_out(self, user_id: str) -> bool:
+        """Forget the person, and tell whether there was one."""
+        return self._users.pop(user_id) is not None
+
+    def knows(self, user_id: str | None) -> bool:
+        """Tell whether somebody is logged in under this ID."""
+        user = self._users.get(user_id) if user_id else None
+        return user is not None and user.token != ENDED
+
+    def look(self, user_id: str, *, with_account: bool = False) -> Look:
+        """Return the person, and an answer that is at most FRESH_SECONDS old.
+
+        Concurrent looks at one person wait for the one call under way. with_account:
+        also try again to learn the Spotify account, if that failed at login. Raises
+        Problem with status 401 when the person is not, or no longer, logged in.
+        """
+        user = self._known(user_id)
+        try:
+            if seconds := self._store.paused():
+                raise Problem("rate_limited", seconds)
+            if not self._is_fresh(user.answer):
+                with self._users.lock(user_id, self._deadline):
+                    user = self._known(user_id)  # another may have asked meanwhile
+                    if not self._is_fresh(user.answer):
+                        with self._spotify.one_deadline():
+                            user = self._ask(user_id, user, with_account)
+        except Problem as problem:
+            if problem.status == 401:
+                raise
+            return Look(user, None, problem, problem.poll_after_ms)
+        assert user.answer
+        return self._look(user, user.answer)
+
+    def _ask(self, user_id: str, user: User, with_account: bool) -> User:
+        """Ask Spotify, with a fresh token if need be, and keep what it says."""
+        playing = problem = None
+        try:
+            if self._spotify.expires_soon(user.token):
+                user = self._refresh(user_id, user)
+            try:
+                playing = self._spotify.now_playing(user.token)
+            except Unauthorised:
+                user = self._refresh(user_id, user)
+                playing = self._spotify.now_playing(user.token)
+            if with_account and user.account is None:
+                user = replace(user, account=self._account(user.token))
+        except (Problem, Unauthorised) as error:
+            if isinstance(error, Unauthorised):
+                error = Problem("session_ended")
+            if error.name == "session_ended":
+                log.warning("Spotify ended the login of user %s", tag(user_id))
+                self._keep(user_id, User(ENDED))  # so that each tab hears the reason
+            if error.name == "rate_limited" or error.status == 401:
+                raise error from None
+            problem = error.name
+        user = replace(user, answer=Answer(self._clock(), playing, problem))
+        self._keep(user_id, user)
+        return user
+
+    def _refresh(self, user_id: str, user: User) -> User:
+        # Kept at once: with PKCE the old refresh token is used up from here on.
+        user = replace(user, token=self._spotify.refresh(user.token))
+        self._keep(user_id, user)
+        return user
+
+    def _keep(self, user_id: str, user: User) -> None:
+        if not self._users.replace(user_id, user):
+            raise Problem("logged_out")  # meanwhile, and so it stays
+
+    def _known(self, user_id: str) -> User:
+        user = self._users.get(user_id)
+        if user is None:
+            raise Problem("session_unknown")
+        if user.token == ENDED:
+            raise Problem("session_ended")
+        return user
+
+    def _account(self, token: Token) -> Account | None:
+        try:
+            return self._spotify.account(token)
+        except (Problem, Unauthorised) as error:
+            log.warning("no profile: %s", error)
+            return None
+
+    def _is_fresh(self, answer: Answer | None) -> bool:
+        return answer is not None and abs(self._clock() - answer.at) < FRESH_SECONDS
+
+    def _look(self, user: User, answer: Answer) -> Look:
+        age = 1000 * (self._clock() - answer.at)
+        if answer.problem:
+            problem = Problem(answer.problem)
+            return Look(user, None, problem, problem.poll_after_ms)
+        assert answer.playing
+        playing = answer.playing.after(age)
+        wait = POLL_MS.get(playing.state, POLL_MS["playing"]) - age
+        if playing.state == "playing" and playing.duration_ms:
+            left = playing.duration_ms - (playing.progress_ms or 0)
+            wait = min(wait, left + 1000)
+        # Before the answer has aged, asking again brings the same one.
+        return Look(user, playing, None, int(max(wait, 1000 * FRESH_SECONDS - age, 1)))
+
+
+def tag(user_id: str) -> str:
+    """Return a name for the log that does not let its reader in."""
+    return hashlib.sha256(user_id.encode()).hexdigest()[:8]

@@ -1,0 +1,169 @@
+"""The store that several processes and machines share: Redis, with sealed values."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Generic, TypeVar
+
+import redis
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from gate import Gate
+from problems import Problem
+from store import AUTH_SECONDS, USER_SECONDS
+from user import User
+
+VERSION = 1  # of the stored form; any other counts as absent
+PREFIX = "now_playing"
+SOCKET_SECONDS = 0.3
+LOCK_SECONDS = 30  # longer than everything that one visit may ask of Spotify
+
+V = TypeVar("V")
+
+
+class Sealer:
+    """Makes values unreadable, and useless under any other key, without the secret."""
+
+    def __init__(self, secret_key: str) -> None:
+        hkdf = HKDF(SHA256(), length=32, salt=None, info=b"now_playing redis values")
+        key = hkdf.derive(secret_key.encode())
+        self._fernet = Fernet(base64.urlsafe_b64encode(key))
+
+    def seal(self, key: str, value: Any) -> bytes:
+        """Return JSON-able value for storage under key."""
+        fields = {"version": VERSION, "key": key, "value": value}
+        return self._fernet.encrypt(json.dumps(fields).encode())
+
+    def open(self, key: str, sealed: bytes | None) -> Any:
+        """Return the value, or None if it was not sealed here for this key."""
+        with suppress(InvalidToken, ValueError):
+            fields = json.loads(self._fernet.decrypt(sealed or b""))
+            if (fields["version"], fields["key"]) == (VERSION, key):
+                return fields["value"]
+        return None
+
+
+class RedisTable(Generic[V]):
+    """A table in Redis; its entries expire there, seconds after their last use."""
+
+    def __init__(
+        self,
+        store: RedisStore,
+        name: str,
+        seconds: int,
+        to_json: Callable[[V], Any] = lambda value: value,
+        from_json: Callable[[Any], V] = lambda value: value,
+    ) -> None:
+        self._store, self._name, self._seconds = store, name, seconds
+        self._to_json, self._from_json = to_json, from_json
+
+    def get(self, key: str) -> V | None:
+        key = self._key(key)
+        with self._store.reached() as client:
+            sealed = client.getex(key, ex=self._seconds)
+        return self._open(key, sealed)
+
+    def put(self, key: str, value: V) -> None:
+        key = self._key(key)
+        sealed = self._seal(key, value)
+        with self._store.reached() as client:
+            client.set(key, sealed, ex=self._seconds)
+
+    def replace(self, key: str, value: V) -> bool:
+        key = self._key(key)
+        sealed = self._seal(key, value)
+        with self._store.reached() as client:
+            return bool(client.set(key, sealed, xx=True, keepttl=True))
+
+    def pop(self, key: str) -> V | None:
+        key = self._key(key)
+        with self._store.reached() as client:
+            sealed = client.getdel(key)
+        return self._open(key, sealed)
+
+    @contextmanager
+    def lock(self, key: str, seconds: float) -> Iterator[None]:
+        with self._store.waiting(), self._store.reached() as client:
+            lock = client.lock(
+                f"{self._key(key)}:lock", LOCK_SECONDS, 0.02, blocking_timeout=seconds
+            )
+            if not lock.acquire():
+                raise Problem("unreachable")
+        try:
+            yield
+        finally:
+            # If it can't be released, it ends by itself.
+            with suppress(Problem), self._store.reached():
+                lock.release()
+
+    def _key(self, key: str) -> str:
+        # An ID is as good as a password, so only its hash leaves this process.
+        return f"{PREFIX}:{self._name}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+    def _seal(self, key: str, value: V) -> bytes:
+        return self._store.sealer.seal(key, self._to_json(value))
+
+    def _open(self, key: str, sealed: bytes | None) -> V | None:
+        value = self._store.sealer.open(key, sealed)
+        with suppress(KeyError, TypeError):  # a form that this version does not know
+            return None if value is None else self._from_json(value)
+        return None
+
+
+class RedisStore:
+    """The store at url. Every method may raise Problem("unavailable")."""
+
+    def __init__(self, url: str, secret_key: str, gate: Gate) -> None:
+        self._gate = gate
+        self.waiting = gate.waiting
+        self.sealer = Sealer(secret_key)
+        # A connection that died is replaced at once; a slow server is not asked twice.
+        once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+        self._client = self._connect(url, SOCKET_SECONDS, once_more)
+        self._probe = self._connect(url, 0.1, Retry(NoBackoff(), 0))
+        self._paused_until = 0.0
+        self.auths: RedisTable[str] = RedisTable(self, "auth", AUTH_SECONDS)
+        self.users: RedisTable[User] = RedisTable(
+            self, "user", USER_SECONDS, User.as_json, User.from_json
+        )
+
+    @staticmethod
+    def _connect(url: str, seconds: float, retry: Retry) -> Any:
+        return redis.Redis.from_url(
+            url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=retry
+        )
+
+    @contextmanager
+    def reached(self) -> Iterator[Any]:
+        """Give the client, and let others compute while it waits for Redis."""
+        try:
+            with self._gate.aside():
+                yield self._client
+        except redis.RedisError:
+            raise Problem("unavailable") from None
+
+    def paused(self) -> float:
+        if (left := self._paused_until - time.monotonic()) > 0:
+            return left
+        with self.reached() as client:
+            left = float(client.pttl(f"{PREFIX}:paused"))  # milliseconds, or negative
+        return max(0.0, left / 1000)
+
+    def pause(self, seconds: float) -> None:
+        self._paused_until = time.monotonic() + seconds
+        with self.reached() as client:
+            client.set(f"{PREFIX}:paused", 1, px=int(1000 * seconds))
+
+    def ready(self) -> bool:
+        with suppress(redis.RedisError), self._gate.aside():
+            return bool(self._probe.ping())
+        return False

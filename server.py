@@ -1,0 +1,122 @@
+"""`python app.py`: check settings and port, start the demo if need be, serve."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from config import DASHBOARD, DEMO_CLIENT_ID, Config, ConfigError, read_environ
+
+HOME = Path(__file__).parent
+GRACE_SECONDS = 20  # for requests in flight when the server is told to stop
+
+LOGGING: dict[str, Any] = {
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+    "handlers": {"err": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {
+        "now_playing": {"level": "INFO", "handlers": ["err"]},
+        "_granian": {"level": "ERROR", "handlers": ["err"]},
+    },
+}
+
+
+def main() -> int:
+    """Serve until a signal comes. Returns the exit status: 2 for what needs a fix."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        settings = read_environ(os.environ)
+        with _demo(settings) if "SPOTIFY_CLIENT_ID" not in settings else nullcontext():
+            config = Config.from_env(settings)
+            if problem := _port_problem(config):
+                print(problem, file=sys.stderr)
+                return 2
+            os.environ.update(settings)
+            print(_greeting(config), flush=True)
+            _serve(config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+@contextmanager
+def _demo(settings: MutableMapping[str, str]) -> Iterator[None]:
+    """Run the stand-in for Spotify beside the app, and point the settings at it."""
+    command = [sys.executable, "-m", "stand_in", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=HOME, stdout=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            url = child.stdout.readline().split()[-1]  # type: ignore[union-attr]
+            settings.update(
+                SPOTIFY_CLIENT_ID=DEMO_CLIENT_ID,
+                SPOTIFY_CLIENT_SECRET="",
+                SPOTIFY_ACCOUNTS_URL=url,
+                SPOTIFY_API_URL=f"{url}/v1",
+            )
+            yield
+        finally:
+            child.terminate()
+
+
+def _serve(config: Config) -> None:
+    # Granian binds with SO_REUSEPORT: hence the check of the port before.
+    from granian.constants import HTTPModes, Interfaces
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    Server(
+        "app:create_app",
+        factory=True,
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.WSGI,
+        workers=config.workers,
+        blocking_threads=config.threads,
+        workers_kill_timeout=GRACE_SECONDS,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_level=LogLevels.warning,
+        log_dictconfig=LOGGING,
+        working_dir=HOME,
+    ).serve()
+
+
+def _greeting(config: Config) -> str:
+    """Say where the app is, and what the dashboard has to know."""
+    where = f"Open {config.origin}"
+    if config.demo:
+        return f"{where} for the demo: no Spotify app needed, all on this machine"
+    return f"{where}\nRedirect URI for {DASHBOARD}: {config.redirect_uri}"
+
+
+def _port_problem(config: Config) -> str | None:
+    """Tell in a sentence why the address can't be served at, or None."""
+    host, port = config.host, config.port
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            if os.name == "posix":  # as servers do, or a recent stop would look taken
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return (
+                f"Port {port} is taken: stop what uses it, or set another PORT. (On "
+                "macOS, AirPlay Receiver holds 5000; System Settings turns it off.)"
+            )
+        return (
+            f"Can't listen on {host}, port {port} ({error.strerror}): set HOST and PORT"
+        )
+    return None

@@ -1,0 +1,170 @@
+"""The conversation with Spotify over tekore; all that goes wrong is a named Problem."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import tekore as tk
+
+from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config
+from playback import NowPlaying, read, text
+from problems import Problem
+from sender import Sender
+from user import Account, Token
+
+SCOPE = tk.scope.user_read_currently_playing
+EXPIRY_MARGIN = 60  # seconds before its end that a token counts as expired
+
+# The library trips over answers that are not what it expects, each in its own way.
+NOT_A_TOKEN = (TypeError, KeyError, AttributeError, ValueError, OverflowError)
+
+
+class Unauthorised(Exception):
+    """The API does not accept the access token."""
+
+
+class Pending(NamedTuple):
+    """A login that was begun. verifier: the PKCE code verifier, None with a secret."""
+
+    url: str
+    state: str
+    verifier: str | None
+
+
+class Spotify:
+    """Everything this app asks of Spotify. Any method may raise Problem.
+
+    Rules and errors: https://developer.spotify.com/documentation/web-api
+    """
+
+    def __init__(
+        self, config: Config, sender: Sender, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._sender = sender
+        self._clock = clock
+        self._pkce = config.client_secret is None
+        self._accounts_url = config.accounts_url
+        self._credentials = tk.Credentials(
+            config.client_id, config.client_secret, config.redirect_uri, sender
+        )
+        self._art_origin = None
+        if config.api_url != SPOTIFY_API:
+            api = urlsplit(config.api_url)
+            self._art_origin = f"{api.scheme}://{api.netloc}"
+        self.one_deadline = sender.one_deadline
+
+    @property
+    def art_origin(self) -> str | None:
+        """The origin of a stand-in's pictures, None at the real Spotify."""
+        return self._art_origin
+
+    def begin_login(self) -> Pending:
+        """Return a new login: where to send the person, its state, its verifier."""
+        auth = tk.UserAuth(self._credentials, SCOPE, pkce=self._pkce)
+        url = self._accounts_url + auth.url.removeprefix(SPOTIFY_ACCOUNTS)
+        if self._pkce:
+            url += "&show_dialog=true"  # so that a person can change accounts
+        return Pending(url, auth.state, auth.verifier)
+
+    def exchange(self, code: str, verifier: str | None) -> Token:
+        """Return the token for a code. Raises Problem code_refused, client_refused."""
+        if verifier is None:
+            return self._token(self._credentials.request_user_token, code)
+        return self._token(self._credentials.request_pkce_token, code, verifier)
+
+    def refresh(self, token: Token) -> Token:
+        """Return a new token for an old one.
+
+        Raises Problem session_ended when Spotify will not refresh it ever again.
+        """
+        if token.refresh is None:
+            raise Problem("session_ended")
+        credentials = self._credentials
+        refresh = credentials.refresh_pkce_token
+        if not self._pkce:
+            refresh = credentials.refresh_user_token
+        try:
+            fresh = self._token(refresh, token.refresh)
+            return replace(fresh, refresh=fresh.refresh or token.refresh)
+        except Problem as problem:
+            if problem.name == "code_refused":
+                raise Problem("session_ended") from None
+            if problem.name == "client_refused":
+                raise Problem("unreachable") from None
+            raise
+
+    def expires_soon(self, token: Token) -> bool:
+        """Tell whether the token has to be refreshed before it is used."""
+        return token.expires_at - self._clock() < EXPIRY_MARGIN
+
+    def account(self, token: Token) -> Account:
+        """Return whose token it is. Raises Unauthorised."""
+        profile = self._get(token, "me")
+        if not isinstance(profile, dict):
+            raise Problem("unreachable")
+        return Account(text(profile.get("display_name")), text(profile.get("id")))
+
+    def now_playing(self, token: Token) -> NowPlaying:
+        """Return what the token's owner is playing. Raises Unauthorised."""
+        answer = self._get(
+            token, "me/player/currently-playing", additional_types="track,episode"
+        )
+        playing = read(answer, self._art_origin)
+        if playing is None:
+            raise Problem("unreachable")
+        return playing
+
+    def _get(self, token: Token, path: str, **params: str) -> Any:
+        # A request of its own for every call: tekore keeps the bearer in it.
+        request = tk.Request("GET", path, params=params)
+        response = tk.Spotify(token.access, sender=self._sender).send(request)
+        if response.status_code == 401:
+            raise Unauthorised
+        if response.status_code == 403:
+            raise Problem(_refusal(str(response.content)))
+        if response.status_code == 400:
+            raise Problem("unreachable")
+        return response.content
+
+    def _token(self, request: Callable[..., tk.Token], *args: str) -> Token:
+        try:
+            token = request(*args)
+            access, refresh = token.access_token, token.refresh_token
+            if not _is_token(access):
+                raise Problem("unreachable")
+            return Token(
+                access,
+                refresh if _is_token(refresh) else None,
+                self._clock() + float(token.expires_in),
+            )
+        except tk.RefreshTokenInvalid:
+            raise Problem("code_refused") from None
+        except tk.HTTPError as error:
+            raise Problem(_token_refusal(error.response.content)) from None
+        except NOT_A_TOKEN:
+            raise Problem("unreachable") from None
+
+
+def _is_token(value: Any) -> bool:
+    """Tell whether value can stand in an Authorization header (RFC 6750 §2.1)."""
+    return isinstance(value, str) and bool(re.fullmatch(r"[\x21-\x7e]{1,4096}", value))
+
+
+def _token_refusal(content: Any) -> str:
+    refused = isinstance(content, dict) and content.get("error") == "invalid_client"
+    return "client_refused" if refused else "unreachable"
+
+
+def _refusal(words: str) -> str:
+    """Tell the kinds of 403 apart, which Spotify does in words alone."""
+    words = words.lower()
+    if "premium" in words:
+        return "owner_premium"
+    if re.search(r"not (be )?registered|not approved|developer dashboard", words):
+        return "not_registered"
+    return "forbidden"

@@ -1,0 +1,167 @@
+"""Where pending logins (auths) and logged-in users live: dicts, or Redis."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+from typing import Generic, Protocol, TypeVar
+
+from config import Config
+from gate import Gate
+from problems import Problem
+from user import User
+
+AUTH_SECONDS, MOST_AUTHS = 600, 10_000
+USER_SECONDS, MOST_USERS = 30 * 86_400, 100_000
+
+V = TypeVar("V")
+Wait = Callable[[], AbstractContextManager[None]]
+
+
+class Table(Protocol[V]):
+    """What both stores offer: a dict whose entries expire."""
+
+    def get(self, key: str) -> V | None:
+        """Return the value and start its time anew."""
+
+    def put(self, key: str, value: V) -> None:
+        """Store the value, old or new."""
+
+    def replace(self, key: str, value: V) -> bool:
+        """Store the value if the key is still there, and tell whether it was."""
+
+    def pop(self, key: str) -> V | None:
+        """Take the value out; of many callers at once, one gets it."""
+
+    def lock(self, key: str, seconds: float) -> AbstractContextManager[None]:
+        """Let one caller at a time into the block.
+
+        Raises Problem("unreachable") when the wait takes longer than seconds.
+        """
+
+
+class Store(Protocol):
+    """Both tables, and the rate-limit window that all share."""
+
+    @property
+    def auths(self) -> Table[str]: ...
+    @property
+    def users(self) -> Table[User]: ...
+    def paused(self) -> float: ...
+    def pause(self, seconds: float) -> None: ...
+    def ready(self) -> bool:
+        """Tell whether the store answers, within 250 ms."""
+
+
+class _Entry(Generic[V]):
+    __slots__ = ("expires_at", "lock", "value")
+
+    def __init__(self, value: V, expires_at: float) -> None:
+        self.value = value
+        self.expires_at = expires_at
+        self.lock = threading.Lock()
+
+
+class MemoryTable(Generic[V]):
+    """An OrderedDict, least recently used first, so that expiry is a look at its start.
+
+    seconds: how long an entry lives unused. most: how many there may be; one more
+    pushes out the least recently used. clock: seconds since 1970.
+    """
+
+    def __init__(
+        self, seconds: float, most: int, waiting: Wait, clock: Callable[[], float]
+    ) -> None:
+        self._seconds, self._most = seconds, most
+        self._waiting, self._clock = waiting, clock
+        self._entries: OrderedDict[str, _Entry[V]] = OrderedDict()
+        self._mutex = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: str) -> V | None:
+        with self._mutex:
+            if entry := self._live(key):
+                entry.expires_at = self._clock() + self._seconds
+                self._entries.move_to_end(key)
+                return entry.value
+            return None
+
+    def put(self, key: str, value: V) -> None:
+        with self._mutex:
+            self._entries[key] = _Entry(value, self._clock() + self._seconds)
+            self._entries.move_to_end(key)
+            # Two at a time: fast enough to keep up, too few for anyone to notice.
+            for first in list(islice(self._entries, 2)):
+                full = len(self._entries) > self._most
+                if full or self._live(first) is None:
+                    del self._entries[first]
+
+    def replace(self, key: str, value: V) -> bool:
+        with self._mutex:
+            if entry := self._live(key):
+                entry.value = value
+            return entry is not None
+
+    def pop(self, key: str) -> V | None:
+        with self._mutex:
+            entry = self._live(key)
+            self._entries.pop(key, None)
+            return entry.value if entry else None
+
+    @contextmanager
+    def lock(self, key: str, seconds: float) -> Iterator[None]:
+        with self._mutex:
+            entry = self._live(key)
+        if entry is None:
+            yield
+            return
+        if not entry.lock.acquire(blocking=False):
+            with self._waiting():
+                if not entry.lock.acquire(timeout=seconds):
+                    raise Problem("unreachable")
+        try:
+            yield
+        finally:
+            entry.lock.release()
+
+    def _live(self, key: str) -> _Entry[V] | None:
+        entry = self._entries.get(key)
+        return entry if entry and self._clock() < entry.expires_at else None
+
+
+class MemoryStore:
+    """The store of one process."""
+
+    def __init__(self, waiting: Wait, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._paused_until = 0.0
+        self.auths: MemoryTable[str] = MemoryTable(
+            AUTH_SECONDS, MOST_AUTHS, waiting, clock
+        )
+        self.users: MemoryTable[User] = MemoryTable(
+            USER_SECONDS, MOST_USERS, waiting, clock
+        )
+
+    def paused(self) -> float:
+        return max(0.0, self._paused_until - self._clock())
+
+    def pause(self, seconds: float) -> None:
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    def ready(self) -> bool:
+        return True
+
+
+def open_store(config: Config, gate: Gate, clock: Callable[[], float]) -> Store:
+    """Return the store that the settings name."""
+    if config.redis_url is None:
+        return MemoryStore(gate.waiting, clock)
+    from redis_store import RedisStore
+
+    return RedisStore(config.redis_url, config.secret_key, gate)

@@ -1,0 +1,159 @@
+"""The real app with the stand-in for Spotify behind it, and people who use it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from app import create_app
+from config import Config
+from stand_in import StandIn
+
+ORIGIN = "http://127.0.0.1:5000"
+CLIENT_ID = "0123456789abcdef0123456789abcdef"
+SECRET = "the-client-secret-of-the-tests"
+
+
+class Clock:
+    """Seconds since 1970, as told."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Browser:
+    """Somebody's browser: one cookie jar, and the headers that a person's clicks have."""
+
+    def __init__(self, app: Flask, spotify: StandIn) -> None:
+        self._client = app.test_client()
+        self._spotify = spotify
+
+    def get(self, path: str, **headers: str) -> TestResponse:
+        return self.open("GET", path, **headers)
+
+    def post(self, path: str, **headers: str) -> TestResponse:
+        return self.open("POST", path, **headers)
+
+    def open(self, method: str, path: str, **headers: str) -> TestResponse:
+        """Send a request. Headers: Sec_Fetch_Site="cross-site" and so on."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self._client.open(path, base_url=ORIGIN, method=method, headers=named)
+
+    def begin_login(self) -> dict[str, str]:
+        """Go to /login and return the query of Spotify's authorise page."""
+        location = self.get("/login").headers["Location"]
+        assert location.startswith(f"{self._spotify.accounts_url}/authorize?")
+        return dict(parse_qsl(urlsplit(location).query))
+
+    def code_for(self, query: dict[str, str], person: str = "robin") -> str:
+        """Agree on Spotify's page, and return the path that it sends the browser to."""
+        code = self._spotify.grant(person=person, **query)
+        return f"/callback?code={code}&state={query['state']}"
+
+    def log_in(self, person: str = "robin") -> TestResponse:
+        """Log in from the start, and return the callback's answer."""
+        return self.get(self.code_for(self.begin_login(), person))
+
+    def json(self) -> dict[str, Any]:
+        """Return what /now-playing answers."""
+        answer: dict[str, Any] = self.get("/now-playing").get_json()
+        return answer
+
+    @property
+    def cookie(self) -> str:
+        """The session cookie's value, empty when there is none."""
+        cookie = self._client.get_cookie("now_playing", domain="127.0.0.1")
+        return cookie.value if cookie else ""
+
+    @cookie.setter
+    def cookie(self, value: str) -> None:
+        self._client.set_cookie("now_playing", value, domain="127.0.0.1")
+
+    @property
+    def user_id(self) -> str | None:
+        """The user ID that the main page shows."""
+        page = self.get("/").get_data(as_text=True)
+        shown = page.partition("User ID: ")[2].split("<")[0].strip()
+        return None if shown == "None" else shown
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["pkce", "secret"])
+def flow(request: pytest.FixtureRequest) -> str:
+    """Ask for this one to run a test in both flows."""
+    return str(request.param)
+
+
+@pytest.fixture
+def spotify(clock: Clock) -> Iterator[StandIn]:
+    with StandIn(client_id=CLIENT_ID, client_secret=SECRET, clock=clock) as stand_in:
+        yield stand_in
+
+
+MakeApp = Callable[..., Flask]
+
+
+@pytest.fixture
+def make_app(
+    spotify: StandIn, clock: Clock, request: pytest.FixtureRequest
+) -> Iterator[MakeApp]:
+    """Give a function that makes an app; settings of Config can be given."""
+    apps: list[Flask] = []
+
+    def make(**settings: Any) -> Flask:
+        flow = request.getfixturevalue("flow") if "flow" in request.fixturenames else ""
+        config = Config(
+            client_id=CLIENT_ID,
+            client_secret=SECRET if flow == "secret" else None,
+            accounts_url=spotify.accounts_url,
+            api_url=spotify.api_url,
+            deadline=2.0,
+        )
+        apps.append(create_app(replace(config, **settings), clock=clock))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.extensions["sender"].close()
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    return make_app()
+
+
+@pytest.fixture
+def browser(app: Flask, spotify: StandIn) -> Browser:
+    return Browser(app, spotify)
+
+
+@pytest.fixture
+def other(app: Flask, spotify: StandIn) -> Browser:
+    """Somebody else's browser."""
+    return Browser(app, spotify)
+
+
+def needs(what: str, there: bool) -> None:
+    """Skip the test, or fail it where everything has to be there (REQUIRE_ALL)."""
+    if there:
+        return
+    if os.environ.get("REQUIRE_ALL"):
+        pytest.fail(f"{what} is missing, and REQUIRE_ALL is set")
+    pytest.skip(f"{what} is not installed")
