@@ -18,6 +18,7 @@ from user import Account, Answer, Token, User
 
 ENDED = Token("", None, 0)  # in place of a token that Spotify has ended
 FRESH_SECONDS = 2.0  # however many tabs ask, Spotify is asked once in this time
+RECENT_SECONDS = 4.0  # good enough for the rest of a flood while one of it asks
 
 POLL_MS = {"playing": 5_000, "paused": 15_000, "nothing": 30_000}  # ad, unknown: 5 s
 
@@ -71,22 +72,26 @@ class Listeners:
         return user is not None and user.token != ENDED
 
     def look(self, user_id: str, *, with_account: bool = False) -> Look:
-        """Return the person, and an answer that is at most FRESH_SECONDS old.
+        """Return the person, and an answer that is not older than FRESH_SECONDS.
 
-        Concurrent looks at one person wait for the one call under way. with_account:
-        also try again to learn the Spotify account, if that failed at login. Raises
+        Concurrent looks at one person wait for the one call under way, or make do
+        with an answer of the last RECENT_SECONDS. with_account: also try again to learn the Spotify account, if that failed at login. Raises
         Problem with status 401 when the person is not, or no longer, logged in.
         """
         user = self._known(user_id)
         try:
             if seconds := self._store.paused():
                 raise Problem("rate_limited", seconds)
-            if not self._is_fresh(user.answer):
-                with self._users.lock(user_id, self._deadline):
+            while not self._is_younger(user.answer, FRESH_SECONDS):
+                recent = self._is_younger(user.answer, RECENT_SECONDS)
+                wait = 0 if recent else self._deadline
+                with self._users.turn(user_id, wait) as mine:
                     user = self._known(user_id)  # another may have asked meanwhile
-                    if not self._is_fresh(user.answer):
+                    if mine and not self._is_younger(user.answer, FRESH_SECONDS):
                         with self._spotify.one_deadline():
                             user = self._ask(user_id, user, with_account)
+                if recent:
+                    break
         except Problem as problem:
             if problem.status == 401:
                 raise
@@ -145,8 +150,8 @@ class Listeners:
             log.warning("no profile: %s", error)
             return None
 
-    def _is_fresh(self, answer: Answer | None) -> bool:
-        return answer is not None and abs(self._clock() - answer.at) < FRESH_SECONDS
+    def _is_younger(self, answer: Answer | None, seconds: float) -> bool:
+        return answer is not None and abs(self._clock() - answer.at) < seconds
 
     def _look(self, user: User, answer: Answer) -> Look:
         age = 1000 * (self._clock() - answer.at)

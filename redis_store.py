@@ -25,7 +25,7 @@ from user import User
 VERSION = 1  # of the stored form; any other counts as absent
 PREFIX = "now_playing"
 SOCKET_SECONDS = 0.3
-LOCK_SECONDS = 30  # longer than everything that one visit may ask of Spotify
+TURN_SECONDS = 30  # longer than everything that one visit may ask of Spotify
 
 V = TypeVar("V")
 
@@ -91,19 +91,23 @@ class RedisTable(Generic[V]):
         return self._open(key, sealed)
 
     @contextmanager
-    def lock(self, key: str, seconds: float) -> Iterator[None]:
-        with self._store.waiting(), self._store.reached() as client:
-            lock = client.lock(
-                f"{self._key(key)}:lock", LOCK_SECONDS, 0.02, blocking_timeout=seconds
-            )
-            if not lock.acquire():
-                raise Problem("unreachable")
+    def turn(self, key: str, seconds: float) -> Iterator[bool]:
+        name = f"{self._key(key)}:turn"
+        with self._store.reached() as client:
+            turn = client.lock(name, TURN_SECONDS, blocking=False)
+            mine = turn.acquire()
+        if not mine and seconds > 0:
+            with self._store.waiting(), self._store.reached():
+                give_up = time.monotonic() + seconds
+                while client.exists(name) and time.monotonic() < give_up:
+                    time.sleep(0.02)
         try:
-            yield
+            yield mine
         finally:
-            # If it can't be released, it ends by itself.
+            # If it can't be given back, it ends by itself.
             with suppress(Problem), self._store.reached():
-                lock.release()
+                if mine:
+                    turn.release()
 
     def _key(self, key: str) -> str:
         # An ID is as good as a password, so only its hash leaves this process.

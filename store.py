@@ -12,7 +12,6 @@ from typing import Generic, Protocol, TypeVar
 
 from config import Config
 from gate import Gate
-from problems import Problem
 from user import User
 
 AUTH_SECONDS, MOST_AUTHS = 600, 10_000
@@ -37,10 +36,11 @@ class Table(Protocol[V]):
     def pop(self, key: str) -> V | None:
         """Take the value out; of many callers at once, one gets it."""
 
-    def lock(self, key: str, seconds: float) -> AbstractContextManager[None]:
-        """Let one caller at a time into the block.
+    def turn(self, key: str, seconds: float) -> AbstractContextManager[bool]:
+        """Give True to one caller at a time, for the length of the block.
 
-        Raises Problem("unreachable") when the wait takes longer than seconds.
+        To any other that comes meanwhile it gives False, once the turn is over or
+        after that many seconds.
         """
 
 
@@ -58,12 +58,12 @@ class Store(Protocol):
 
 
 class _Entry(Generic[V]):
-    __slots__ = ("expires_at", "lock", "value")
+    __slots__ = ("expires_at", "turn", "value")
 
     def __init__(self, value: V, expires_at: float) -> None:
         self.value = value
         self.expires_at = expires_at
-        self.lock = threading.Lock()
+        self.turn = threading.Lock()
 
 
 class MemoryTable(Generic[V]):
@@ -115,20 +115,21 @@ class MemoryTable(Generic[V]):
             return entry.value if entry else None
 
     @contextmanager
-    def lock(self, key: str, seconds: float) -> Iterator[None]:
+    def turn(self, key: str, seconds: float) -> Iterator[bool]:
         with self._mutex:
             entry = self._live(key)
-        if entry is None:
-            yield
-            return
-        if not entry.lock.acquire(blocking=False):
+        turn = entry.turn if entry else threading.Lock()
+        mine = turn.acquire(blocking=False)
+        if not mine and seconds > 0:
+            # Passed on at once, so that all who wait go on together.
             with self._waiting():
-                if not entry.lock.acquire(timeout=seconds):
-                    raise Problem("unreachable")
+                if turn.acquire(timeout=seconds):
+                    turn.release()
         try:
-            yield
+            yield mine
         finally:
-            entry.lock.release()
+            if mine:
+                turn.release()
 
     def _live(self, key: str) -> _Entry[V] | None:
         entry = self._entries.get(key)

@@ -75,9 +75,9 @@ class Accounts:
 
     def grant(self, redirect_uri: str, person: str = "robin", **params: str) -> str:
         """Issue a code, as Agree does; `params` are those of the authorise request."""
-        asked = {"client_id": self.client_id or "", "scope": SCOPE, "code_challenge": ""}
-        asked |= params | {"redirect_uri": redirect_uri, "person": person}
-        code = token_urlsafe(48)
+        code, client_id = token_urlsafe(48), self.client_id or ""
+        asked = {"client_id": client_id, "scope": SCOPE, "code_challenge": ""} | params
+        asked |= {"redirect_uri": redirect_uri, "person": person}
         with self.lock:
             self._codes[code] = asked, self.clock() + 600
         return code

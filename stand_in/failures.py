@@ -8,6 +8,7 @@ import json
 import socket
 import struct
 from collections.abc import Callable
+from http.client import responses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from .handler import Handler
 
 Failure = bytes | Callable[["Handler"], None]
-OK = b"HTTP/1.1 200 -\r\nContent-Type: application/json\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 def answer(status: int, body: object = "", *headers: str, kind: str = "") -> bytes:
@@ -28,7 +29,13 @@ def answer(status: int, body: object = "", *headers: str, kind: str = "") -> byt
     described = [f"Content-Type: {kind}; charset=utf-8"] if data else []
     if status != 204:
         described.append(f"Content-Length: {len(data)}")
-    lines = [f"HTTP/1.1 {status} -", *described, *headers, "", ""]
+    lines = [
+        f"HTTP/1.1 {status} {responses.get(status, '')}",
+        *described,
+        *headers,
+        "",
+        "",
+    ]
     return "\r\n".join(lines).encode() + data
 
 

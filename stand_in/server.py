@@ -15,6 +15,8 @@ from .failures import FAILURES, Failure
 from .handler import ENDPOINTS, Call, Handler
 from .programme import PEOPLE, at, programme
 
+How = str | Failure
+
 
 # Not HTTPServer: that one asks DNS for the machine's name when it starts.
 class Server(socketserver.ThreadingTCPServer):
@@ -74,7 +76,7 @@ class StandIn(Accounts):
         self.api_url = f"{self.url}/v1"
         self.programme = programme(self.url)
         self.plays: dict[str | None, tuple[Any, float]] = {None: ("programme", 0.0)}
-        self.failing: dict[str, tuple[str | Failure, float]] = {}
+        self.failing: dict[str, tuple[How, float]] = {}
         self._healed = {name: threading.Event() for name in ENDPOINTS.values()}
         self._holds: dict[str, Hold] = {}
         self._calls: deque[Call] = deque(maxlen=10_000)
@@ -141,9 +143,7 @@ class StandIn(Accounts):
                 return what
         return at(items, since, now)
 
-    def fail(
-        self, endpoint: str, how: str | Failure, times: float | None = None
-    ) -> None:
+    def fail(self, endpoint: str, how: How, times: float | None = None) -> None:
         """Fail as named in FAILURES, with bytes for the wire, or by calling `how`."""
         known = not isinstance(how, str) or how in FAILURES
         if endpoint not in self._healed or not known:
@@ -169,7 +169,7 @@ class StandIn(Accounts):
             del self._holds[endpoint]
             hold.release()
 
-    def arrive(self, call: Call) -> tuple[str | Failure | None, threading.Event]:
+    def arrive(self, call: Call) -> tuple[How | None, threading.Event]:
         """Note the call; return how it fails, if it does, and what ends that."""
         with self.lock:
             self._calls.append(call)
