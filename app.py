@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, jsonify, redirect, render_template, request, session
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import URLSafeTimedSerializer
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 import guard
 from config import Config, read_environ
-from gate import Gate
+from lanes import Lanes
 from listeners import Listeners, Look, tag
 from problems import Problem
 from sender import Sender
 from spotify import Spotify
 from store import open_store
 
-SPARE_THREADS = 8  # threads that never wait for Spotify
 COOKIE_DAYS = 180  # Spotify ends every login after six months
 LONGEST_CODE = 2048  # characters
 
@@ -44,13 +45,14 @@ def create_app(
     config = config or Config.from_env(read_environ(os.environ))
     app = Flask(__name__)
     app.config.update(_cookie_settings(config), SECRET_KEY=config.secret_key)
-    gate = Gate(app.wsgi_app, max(1, config.threads - SPARE_THREADS))
-    app.wsgi_app = gate  # type: ignore[method-assign]
-    store = open_store(config, gate, clock)
-    sender = Sender(config, store, gate.waiting)
+    app.session_interface = CookieSession(app)
+    lanes = Lanes(app, config.threads, _fast_paths(config))
+    store = open_store(config, lanes.waiting, clock)
+    sender = Sender(config, store, lanes.waiting)
     spotify = Spotify(config, sender, clock)
     listeners = Listeners(spotify, store, config.deadline, clock)
-    app.extensions.update(store=store, sender=sender)  # for whoever embeds the app
+    # For whoever serves the app, or embeds it.
+    app.extensions.update(lanes=lanes, store=store, sender=sender)
     guard.install(app, config, spotify.art_origin)
     _add_errors(app)
     _add_template_globals(app, config)
@@ -146,6 +148,30 @@ def create_app(
     return app
 
 
+class CookieSession(SecureCookieSessionInterface):
+    """Flask's signed cookie; its signer is made once instead of at each request."""
+
+    def __init__(self, app: Flask) -> None:
+        self._signer = super().get_signing_serializer(app)
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        return self._signer
+
+
+def create_asgi_app() -> Lanes:
+    """Return the app in the form that `python app.py` serves. Raises ConfigError."""
+    lanes: Lanes = create_app().extensions["lanes"]
+    return lanes
+
+
+def _fast_paths(config: Config) -> Callable[[str], bool]:
+    """Tell which paths may be tried without a thread of their own."""
+    if config.redis_url:
+        return {"/healthz"}.__contains__  # all others wait for Redis
+    # A callback uses up its pending login before it waits.
+    return lambda path: path != config.callback_path
+
+
 def _argument(name: str) -> str:
     """Return a query argument, empty unless it is there exactly once."""
     values = request.args.getlist(name)
@@ -239,6 +265,11 @@ def _add_template_globals(app: Flask, config: Config) -> None:
     urls = {path.name: f"/static/{path.name}?v={version(path)}" for path in files}
     app.jinja_env.globals.update(
         demo=config.demo, redirect_uri=config.redirect_uri, static_url=urls.__getitem__
+    )
+    # Evaluated once; an import in the templates would do so at each rendering.
+    macros = vars(app.jinja_env.get_template("macros.html").module)
+    app.jinja_env.globals.update(
+        (name, value) for name, value in macros.items() if name[0] != "_"
     )
 
 

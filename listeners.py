@@ -74,9 +74,10 @@ class Listeners:
     def look(self, user_id: str, *, with_account: bool = False) -> Look:
         """Return the person, and an answer that is not older than FRESH_SECONDS.
 
-        Concurrent looks at one person wait for the one call under way, or make do
-        with an answer of the last RECENT_SECONDS. with_account: also try again to learn the Spotify account, if that failed at login. Raises
-        Problem with status 401 when the person is not, or no longer, logged in.
+        Concurrent looks at one person wait for the one call under way, or make do with
+        an answer of the last RECENT_SECONDS. with_account: also try again to learn the
+        Spotify account, if that failed at login. Raises Problem with status 401 when
+        the person is not, or no longer, logged in.
         """
         user = self._known(user_id)
         try:

@@ -17,9 +17,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from gate import Gate
 from problems import Problem
-from store import AUTH_SECONDS, USER_SECONDS
+from store import AUTH_SECONDS, USER_SECONDS, Wait
 from user import User
 
 VERSION = 1  # of the stored form; any other counts as absent
@@ -126,9 +125,8 @@ class RedisTable(Generic[V]):
 class RedisStore:
     """The store at url. Every method may raise Problem("unavailable")."""
 
-    def __init__(self, url: str, secret_key: str, gate: Gate) -> None:
-        self._gate = gate
-        self.waiting = gate.waiting
+    def __init__(self, url: str, secret_key: str, waiting: Wait) -> None:
+        self.waiting = waiting
         self.sealer = Sealer(secret_key)
         # A connection that died is replaced at once; a slow server is not asked twice.
         once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
@@ -148,10 +146,9 @@ class RedisStore:
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
-        """Give the client, and let others compute while it waits for Redis."""
+        """Give the client for a block that asks Redis."""
         try:
-            with self._gate.aside():
-                yield self._client
+            yield self._client
         except redis.RedisError:
             raise Problem("unavailable") from None
 
@@ -168,6 +165,6 @@ class RedisStore:
             client.set(f"{PREFIX}:paused", 1, px=int(1000 * seconds))
 
     def ready(self) -> bool:
-        with suppress(redis.RedisError), self._gate.aside():
+        with suppress(redis.RedisError):
             return bool(self._probe.ping())
         return False

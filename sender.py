@@ -158,7 +158,7 @@ class Sender(tk.Sender):
         return httpcore.ConnectionPool(
             ssl_context=ssl.create_default_context(),
             proxy=_proxy(base),
-            max_connections=None,  # the gate's seats are the bound
+            max_connections=None,  # the lanes' seats are the bound
             max_keepalive_connections=most_idle,
             keepalive_expiry=30,
             network_backend=_Backend(self._call),

@@ -74,17 +74,16 @@ def _serve(config: Config) -> None:
     from granian.server import Server
 
     Server(
-        "app:create_app",
+        "app:create_asgi_app",
         factory=True,
         address=config.host,
         port=config.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.ASGINL,
         workers=config.workers,
-        blocking_threads=config.threads,
         workers_kill_timeout=GRACE_SECONDS,
         http=HTTPModes.http1,
         websockets=False,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
         log_dictconfig=LOGGING,
         working_dir=HOME,
     ).serve()

@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from config import Config
-from gate import Gate
 from user import User
 
 AUTH_SECONDS, MOST_AUTHS = 600, 10_000
@@ -159,10 +158,13 @@ class MemoryStore:
         return True
 
 
-def open_store(config: Config, gate: Gate, clock: Callable[[], float]) -> Store:
-    """Return the store that the settings name."""
+def open_store(config: Config, waiting: Wait, clock: Callable[[], float]) -> Store:
+    """Return the store that the settings name.
+
+    waiting: a context manager to go round every wait for another request's turn.
+    """
     if config.redis_url is None:
-        return MemoryStore(gate.waiting, clock)
+        return MemoryStore(waiting, clock)
     from redis_store import RedisStore
 
-    return RedisStore(config.redis_url, config.secret_key, gate)
+    return RedisStore(config.redis_url, config.secret_key, waiting)

@@ -60,8 +60,8 @@ def app_factory(spotify_url: str, redirect_uri: str) -> Flask:
 
     @app.route("/callback", methods=["GET"])
     def login_callback() -> Response | tuple[str, int]:
-        code = request.args.get("code", None)
-        state = request.args.get("state", None)
+        code = request.args.get("code", "")
+        state = request.args.get("state", "")
         auth = auths.pop(state, None)
         if auth is None:
             return "Invalid state!", 400

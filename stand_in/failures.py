@@ -26,17 +26,12 @@ def answer(status: int, body: object = "", *headers: str, kind: str = "") -> byt
     else:
         kind, body = "application/json", json.dumps(body)
     data = body.encode(errors="replace")
-    described = [f"Content-Type: {kind}; charset=utf-8"] if data else []
+    lines = [f"HTTP/1.1 {status} {responses.get(status, '')}", *headers]
     if status != 204:
-        described.append(f"Content-Length: {len(data)}")
-    lines = [
-        f"HTTP/1.1 {status} {responses.get(status, '')}",
-        *described,
-        *headers,
-        "",
-        "",
-    ]
-    return "\r\n".join(lines).encode() + data
+        lines.append(f"Content-Length: {len(data)}")
+    if data:
+        lines.append(f"Content-Type: {kind}; charset=utf-8")
+    return "\r\n".join([*lines, "", ""]).encode() + data
 
 
 def hang(handler: Handler) -> None:

@@ -1,5 +1,6 @@
 """The pages and the two APIs, over HTTP."""
 
+import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler
@@ -97,7 +98,9 @@ class Handler(BaseHTTPRequestHandler):
         self.stand_in.leave(self.endpoint)
         self.log_message("", how)
         if isinstance(failure, bytes):
-            self.wfile.write(failure)
+            # With its end in the same packet no client tries this connection again.
+            self.connection.sendall(failure, getattr(socket, "MSG_MORE", 0))
+            self.connection.shutdown(socket.SHUT_WR)
         else:
             failure(self)
         return True
