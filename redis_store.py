@@ -164,6 +164,11 @@ class RedisStore:
         with self.reached() as client:
             client.set(f"{PREFIX}:paused", 1, px=int(1000 * seconds))
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+        self._probe.close()
+
     def ready(self) -> bool:
         with suppress(redis.RedisError):
             return bool(self._probe.ping())

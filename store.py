@@ -52,6 +52,7 @@ class Store(Protocol):
     def users(self) -> Table[User]: ...
     def paused(self) -> float: ...
     def pause(self, seconds: float) -> None: ...
+    def close(self) -> None: ...
     def ready(self) -> bool:
         """Tell whether the store answers, within 250 ms."""
 
@@ -156,6 +157,9 @@ class MemoryStore:
 
     def ready(self) -> bool:
         return True
+
+    def close(self) -> None:
+        pass
 
 
 def open_store(config: Config, waiting: Wait, clock: Callable[[], float]) -> Store:

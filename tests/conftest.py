@@ -35,11 +35,16 @@ class Clock:
 
 
 class Browser:
-    """Somebody's browser: one cookie jar, and the headers that a person's clicks have."""
+    """Somebody's browser: one cookie jar, at one app."""
 
     def __init__(self, app: Flask, spotify: StandIn) -> None:
+        self._app = app
         self._client = app.test_client()
         self._spotify = spotify
+
+    def twin(self) -> Browser:
+        """Return another browser at the same app; it has no cookies yet."""
+        return Browser(self._app, self._spotify)
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self.open("GET", path, **headers)
@@ -132,6 +137,7 @@ def make_app(
     yield make
     for app in apps:
         app.extensions["sender"].close()
+        app.extensions["store"].close()
 
 
 @pytest.fixture
