@@ -17,7 +17,8 @@ DASHBOARD = "https://developer.spotify.com/dashboard"
 SPOTIFY_ACCOUNTS = "https://accounts.spotify.com"
 SPOTIFY_API = "https://api.spotify.com/v1"
 DEMO_CLIENT_ID = "00000000000000000000000000000de0"
-TAKEN_PATHS = ("/", "/login", "/logout", "/now-playing", "/healthz", "/readyz")
+PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
+TAKEN_PATHS = ("/login", "/logout", "/now-playing", "/healthz", "/readyz")
 
 
 class ConfigError(ValueError):
@@ -61,7 +62,7 @@ class Config:
     @property
     def secure(self) -> bool:
         """Whether people reach the app over https."""
-        return self.redirect_uri.startswith("https:")
+        return self.origin.startswith("https:")
 
     @property
     def demo(self) -> bool:
@@ -98,12 +99,13 @@ class Config:
         return config
 
 
-def read_environ(environ: Mapping[str, str]) -> dict[str, str]:
+def read_environ(
+    environ: Mapping[str, str], path: Path = Path(__file__).with_name(".env")
+) -> dict[str, str]:
     """Return the settings in .env and environ, without empty ones; environ wins.
 
     Raises ConfigError if .env is not a text file.
     """
-    path = Path(__file__).with_name(".env")
     try:
         from_file = dotenv_values(path, encoding="utf-8-sig", interpolate=False)
     except (OSError, UnicodeDecodeError):
@@ -142,44 +144,43 @@ class _Reader:
         return value
 
     def redirect_uri(self, value: str, port: int) -> SplitResult:
-        instead = f"http://127.0.0.1:{port}/callback"
+        """Check Spotify's rules (developer documentation, concepts/redirect_uri)."""
         try:
-            uri = urlsplit(value)
-            host, port = uri.hostname or "", _port(uri)
+            uri = urlsplit(value if "://" in value else f"http://{value}")
+            port = uri.port or port
         except ValueError:
-            uri, host, port = urlsplit(instead), "", 0
-        instead = (
-            f"http://127.0.0.1:{port or 5000}{uri.path if uri.path != '/' else ''}"
-        )
-        if uri.path in ("", "/"):
-            instead += "/callback"
-        problem = None
-        if (
-            not host
-            or uri.scheme not in ("http", "https")
-            or "@" in uri.netloc
-            or not port
+            uri = urlsplit("")
+        host = uri.hostname or ""
+        taken = uri.path in TAKEN_PATHS or uri.path.startswith("/static/")
+        path_works = PATH.fullmatch(uri.path) and not taken
+        path = uri.path if path_works else "/callback"
+        own_port = f":{uri.port}" if uri.port else ""
+        instead = f"http://127.0.0.1:{port}{path}"
+        if "." in host and not _loopback(uri) and not host.endswith(".localhost"):
+            instead = f"https://{host}{own_port}{path}"
+        for wrong, what in (
+            (
+                not re.match(r"(?i)https?://[^/@]+(/|$|\?|#)", value),
+                "is not a web address",
+            ),
+            (not host or uri.port == 0, "is not a web address"),
+            (
+                host.endswith("localhost"),
+                "uses localhost, which Spotify does not allow",
+            ),
+            (
+                uri.scheme == "http" and not _loopback(uri),
+                "is plain http, which Spotify allows only for 127.0.0.1 and [::1]",
+            ),
+            (re.search(r"[?#]", value), "has a query or a fragment"),
+            (not path_works, "needs a path of its own, of letters, digits, - and /"),
         ):
-            problem = "is not a web address"
-        elif host == "localhost" or host.endswith(".localhost"):
-            problem = "uses localhost, which Spotify does not allow"
-        elif uri.scheme == "http" and not _loopback(uri):
-            problem = "is plain http, which Spotify allows only for 127.0.0.1 and [::1]"
-            instead = "https" + value[4:]
-        elif uri.fragment or "#" in value or uri.query or "?" in value:
-            problem = "has a query or a fragment"
-            instead = value.partition("#")[0].partition("?")[0]
-        elif uri.path in (*TAKEN_PATHS, "") or uri.path.startswith("/static/"):
-            problem = "needs a path of its own"
-            instead = f"{uri.scheme}://{uri.netloc}/callback"
-        elif not re.fullmatch(r"[\w./~-]+", uri.path, re.ASCII) or "//" in uri.path:
-            problem = "has a path with characters other than letters, digits and ./_~-"
-            instead = f"{uri.scheme}://{uri.netloc}/callback"
-        if problem:
-            self.problems.append(
-                f"SPOTIFY_REDIRECT_URI {problem}: write {instead} "
-                "here and in the dashboard"
-            )
+            if wrong:
+                self.problems.append(
+                    f"SPOTIFY_REDIRECT_URI {what}: write {instead} "
+                    "here and in the dashboard"
+                )
+                break
         return uri
 
     def base_url(self, name: str, default: str) -> str:

@@ -77,9 +77,9 @@ def read(payload: Any, art_origin: str | None = None) -> NowPlaying | None:
     kind = text(item.get("type")) or text(payload.get("currently_playing_type"))
     duration = _ms(item.get("duration_ms"))
     progress = _clamp(_ms(payload.get("progress_ms")), duration)
+    nameless = "ad" if kind == "ad" else "unknown"
     if not item:
-        state = "ad" if kind == "ad" else "unknown"
-        return NowPlaying(state, progress_ms=progress)
+        return NowPlaying(nameless, progress_ms=progress)
 
     uri = text(item.get("uri")) or ""
     if item.get("is_local") is True or uri.startswith("spotify:local:"):
@@ -90,7 +90,7 @@ def read(payload: Any, art_origin: str | None = None) -> NowPlaying | None:
     artists = tuple(filter(None, map(_link, _list(item.get("artists")))))
     playing = "paused" if payload.get("is_playing") is False else "playing"
     return NowPlaying(
-        state=playing if title else "unknown",
+        state=playing if title else nameless,
         kind=kind,
         title=title,
         url=_spotify_url(item),

@@ -105,9 +105,13 @@ class Spotify:
     def account(self, token: Token) -> Account:
         """Return whose token it is. Raises Unauthorised."""
         profile = self._get(token, "me")
-        if not isinstance(profile, dict):
-            raise Problem("unreachable")
-        return Account(text(profile.get("display_name")), text(profile.get("id")))
+        if isinstance(profile, dict):
+            account = Account(
+                text(profile.get("display_name")), text(profile.get("id"))
+            )
+            if any(account):
+                return account
+        raise Problem("unreachable")
 
     def now_playing(self, token: Token) -> NowPlaying:
         """Return what the token's owner is playing. Raises Unauthorised."""
@@ -165,6 +169,6 @@ def _refusal(words: str) -> str:
     words = words.lower()
     if "premium" in words:
         return "owner_premium"
-    if re.search(r"not (be )?registered|not approved|developer dashboard", words):
+    if re.search(r"not (be )?registered|not approved", words):
         return "not_registered"
     return "forbidden"

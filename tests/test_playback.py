@@ -207,6 +207,10 @@ PAYLOADS = {
         THE_EPISODE | THE_CHAPTER | {"by": [], "from": None, "image": None},
     ),
     "ad": (AD, NOTHING | {"state": "ad", "progress_ms": 4_000}),
+    "ad with an item": (
+        player({"type": "ad", "name": ""}, "ad", progress_ms=4_000),
+        NOTHING | {"state": "ad", "kind": "ad", "progress_ms": 4_000},
+    ),
     "unknown": (UNKNOWN, UNNAMED),
     "new type of item": (
         player(SONG | {"type": "hologram"}),
@@ -396,12 +400,18 @@ TEXTS = {
     "NUL": "a\0b",
     "a lone surrogate": "a\ud800b",
     "a reversed pair": "a\udc00\ud83db",
-    "5,000 characters": "long " * 999 + "title",
+    "5,000 characters": "<i>long" * 714 + "<i>",
 }
 PLACES: dict[str, Callable[[str], Payload]] = {
     "title": lambda text: player(SONG | {"name": text}),
     "artist": lambda text: player(SONG | {"artists": [thing("artist", text)]}),
     "album": lambda text: player(SONG | {"album": ALBUM | {"name": text}}),
+    "artist without a link": lambda text: player(
+        SONG | {"artists": [thing("artist", text) | NO_IDS]}
+    ),
+    "album without a link": lambda text: player(
+        SONG | {"album": thing("album", text) | NO_IDS}
+    ),
     "show": lambda text: player(EPISODE | {"show": SHOW | {"name": text}}, "episode"),
     "kind": lambda text: player(SONG | {"type": text, "name": None}),
 }
@@ -409,6 +419,8 @@ FIELDS: dict[str, Callable[[Payload], str]] = {
     "title": lambda now: now["title"],
     "artist": lambda now: now["by"][0]["name"],
     "album": lambda now: now["from"]["name"],
+    "artist without a link": lambda now: now["by"][0]["name"],
+    "album without a link": lambda now: now["from"]["name"],
     "show": lambda now: now["by"][0]["name"],
     "kind": lambda now: now["kind"],
 }
