@@ -1,8 +1,7 @@
 """The tekore docs' "Authenticating server" in its own manner, kept alive for today.
 
-One tekore client for all, a call to Spotify for each view, Flask's own server. What it
-needs to run at all today is changed: where Spotify is, and the answer is read raw, since
-tekore's models refuse it.
+One tekore client for all, a call to Spotify for each view, Flask's own server. Only
+where Spotify is has changed. What plays there must be what tekore's models accept.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def app_factory(spotify_url: str, redirect_uri: str) -> Flask:
     @app.route("/", methods=["GET"])
     def main() -> str:
         user = session.get("user", None)
-        token = users.get(user, None)
+        token = users.get(user)
         if user is None or token is None:
             session.pop("user", None)
             return f"User ID: None<br>{login_msg}"

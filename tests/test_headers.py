@@ -30,7 +30,7 @@ def ask(
     """Send just this: no cookies, and nothing tidied up on the way."""
     environ = {"HTTP_HOST": host, "PATH_INFO": path, "QUERY_STRING": query, **more}
     client = app.test_client(use_cookies=False)
-    return client.open("/", method=method, environ_overrides=environ)
+    return client.open("/", method=method, environ_overrides=environ, buffered=True)
 
 
 def broken() -> str:
@@ -117,14 +117,14 @@ def test_pages_need_no_exception_from_the_policy(browser: Browser) -> None:
     browser.log_in()
     for path in ("/", "/callback", "/missing"):
         page = browser.get(path).get_data(as_text=True)
-        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?! src=\"/static/)", page)
+        assert not re.search(
+            r"<style|\sstyle=|\son\w+=|<script(?! src=\"/static/)", page
+        )
 
 
 @pytest.mark.parametrize("path", [*ROUTES, "/static/style.css", "/missing"])
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-def test_no_other_origin_may_read_anything(
-    method: str, path: str, app: Flask
-) -> None:
+def test_no_other_origin_may_read_anything(method: str, path: str, app: Flask) -> None:
     """C39: no CORS header, whoever asks."""
     for origin in ("https://evil.example", "null", ORIGIN):
         answer = ask(
@@ -135,7 +135,7 @@ def test_no_other_origin_may_read_anything(
             HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST",
             HTTP_ACCESS_CONTROL_REQUEST_PRIVATE_NETWORK="true",
         )
-        names = {name.lower() for name in answer.headers.keys()}
+        names = {name.lower() for name in dict(answer.headers)}
         assert not any(name.startswith("access-control-") for name in names)
 
 
@@ -149,13 +149,13 @@ def test_static_files_are_kept_under_addresses_of_their_own(
     urls = set(re.findall(rf'/static/{name}\?v=[0-9a-f]{{12}}(?=")', page))
     assert len(urls) == 1
     answer = browser.get(urls.pop())
+    answer.close()
     assert answer.status_code == 200
     for header, value in HEADERS.items():
         assert answer.headers.getlist(header) == [value]
     assert answer.headers.getlist("Cache-Control") != ["no-store"]
     assert "Set-Cookie" not in answer.headers
     assert (answer.cache_control.max_age or 0) >= 30 * 86_400
-    answer.close()
 
 
 @pytest.mark.parametrize("path", [*ROUTES, "/static/style.css", "/missing"])
@@ -166,6 +166,7 @@ def test_static_files_are_kept_under_addresses_of_their_own(
         {"CONTENT_LENGTH": "16385"},
         {"CONTENT_LENGTH": "99999999999999999999"},
         {"HTTP_TRANSFER_ENCODING": "chunked"},
+        {"HTTP_TRANSFER_ENCODING": "Chunked"},
         {"HTTP_TRANSFER_ENCODING": "gzip, chunked"},
     ],
     ids=str,
@@ -239,6 +240,18 @@ def test_last_resort_is_a_page_without_a_word_of_the_error(
         assert "in broken" in caplog.text
         assert SECRET not in caplog.text
         caplog.clear()
+
+
+@pytest.mark.parametrize("returned", [None, 7, (), ("x", {"X-Bad": "a\nb"})], ids=repr)
+def test_error_after_the_view_is_an_error_of_ours(
+    returned: object, app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C43: 500 and not 400, since the request made sense; and no exception's text."""
+    app.view_functions["main"] = lambda: returned  # type: ignore[assignment]
+    answer = ask(app, "GET", "/")
+    assert answer.status_code == 500
+    assert "Something went wrong in the app." in answer.get_data(as_text=True)
+    assert "Traceback" not in caplog.text
 
 
 # ---- Hosts
@@ -365,6 +378,18 @@ def test_odd_paths_show_nothing_of_themselves(
     answer = ask(idle_app, "GET", path, query="x=evil&code=evil&state=evil")
     assert answer.status_code == status
     assert "evil" not in f"{answer.headers}{answer.get_data(as_text=True)}"
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize(
+    "query", ["\xff", "state=\xed\xa0\x80", "code=\xc3\xbc&a=\x80"]
+)
+def test_query_that_is_not_utf_8_is_no_error_of_ours(
+    query: str, path: str, idle_app: Flask
+) -> None:
+    """C17, C23: raw bytes that some servers let through."""
+    for host in (HOST, "localhost:5000"):
+        assert ask(idle_app, "GET", path, host, query).status_code < 500
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -382,7 +382,9 @@ def test_callback_without_one_code_and_one_state_asks_nothing(
     assert browser.user_id is None
 
 
-@pytest.mark.parametrize("error", ["access_denied", "server_error", "", "<b>evil", LONG])
+@pytest.mark.parametrize(
+    "error", ["access_denied", "server_error", "", "<b>evil", LONG]
+)
 def test_words_of_an_error_are_never_shown(error: str, browser: Browser) -> None:
     """C18: neither of a login of one's own nor of anybody's."""
     state = browser.begin_login()["state"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from flask import Flask, session
 from werkzeug.test import TestResponse
 
+from app import create_app
+from config import Config
 from stand_in import StandIn
 from stand_in.failures import answer
-from tests.conftest import ORIGIN, SECRET, Browser, Clock, MakeApp
+from tests.conftest import CLIENT_ID, ORIGIN, SECRET, Browser, Clock, MakeApp
 
 DAY = 86_400
 NASTY = [
@@ -21,7 +24,7 @@ NASTY = [
     "\"'><img src=x onerror=alert(1)>",
     "{{ 7 * 7 }}{% raw %}",
     "</title></section><h1>owned</h1>",
-    "\u202egnp.exe \u2067עברית\u2069 🎷🏳️\u200d🌈",
+    "\u202egnp.exe \u2067\u05e2\u05d1\u2069 🎷🏳️\u200d🌈",
     "nul\0 and \ud800 alone",
     "&lt;b&gt; &amp;",
     "x" * 5120,
@@ -49,6 +52,20 @@ def flags(set_cookie: str) -> tuple[str, set[str]]:
 
 def people(app: Flask) -> int:
     return len(app.extensions["store"].users)
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Browser]:
+    """Somebody whom no test of this file manages to log out."""
+    with StandIn() as spotify:
+        here = Config(
+            client_id=CLIENT_ID, accounts_url=spotify.url, api_url=spotify.api_url
+        )
+        app = create_app(here)
+        browser = Browser(app, spotify)
+        browser.log_in()
+        yield browser
+        app.extensions["sender"].close()
 
 
 # ---- The ID
@@ -161,13 +178,15 @@ def test_logout_ends_the_session_on_the_server(
     ids=str,
 )
 def test_logout_that_the_person_did_not_want_is_refused(
-    method: str, headers: dict[str, str], module: Module
+    method: str, headers: dict[str, str], lasting: Browser
 ) -> None:
     """C28: cross-site, same-site but foreign, ahead of time: still logged in."""
-    response = module.browser.open(method, "/logout", **headers)
+    user_id = lasting.user_id
+    assert user_id
+    response = lasting.open(method, "/logout", **headers)
     assert response.status_code == (405 if method == "HEAD" else 403)
     assert cookies(response) == []
-    assert module.browser.user_id == module.user_id
+    assert lasting.user_id == user_id
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -186,26 +205,13 @@ def test_logout_that_the_person_did_not_want_is_refused(
     ids=str,
 )
 def test_logout_that_the_person_wanted_is_done(
-    method: str, headers: dict[str, str], module: Module
+    method: str, headers: dict[str, str], browser: Browser
 ) -> None:
     """C28: by the button, by the address bar, by a browser that says nothing."""
-    response = module.browser.open(method, "/logout", **headers)
+    browser.log_in()
+    response = browser.open(method, "/logout", **headers)
     assert response.status_code == (303 if method == "POST" else 307)
-    assert module.browser.user_id is None
-
-
-class Module:
-    """Somebody logged in, in an app that many tests use, for those that change none."""
-
-    def __init__(self, app: Flask, spotify: StandIn) -> None:
-        self.browser = Browser(app, spotify)
-        self.browser.log_in()
-        self.user_id = self.browser.user_id
-
-
-@pytest.fixture
-def module(app: Flask, spotify: StandIn) -> Module:
-    return Module(app, spotify)
+    assert browser.user_id is None
 
 
 def test_idle_session_ends_on_the_server(
@@ -242,7 +248,10 @@ def test_broken_cookies_mean_logged_out(
     client = app.test_client(use_cookies=False)
     for value in broken:
         sent = value.encode().decode("latin-1")
-        for header in (f"now_playing={sent}", f"now_playing={sent}; now_playing={sent}"):
+        for header in (
+            f"now_playing={sent}",
+            f"now_playing={sent}; now_playing={sent}",
+        ):
             page = client.get("/", base_url=ORIGIN, headers={"Cookie": header})
             assert page.status_code == 200
             assert "User ID: None" in page.get_data(as_text=True)
@@ -269,10 +278,13 @@ def test_cookie_has_every_protection_that_its_origin_allows(
     client = app.test_client()
     secure = origin.startswith("https:")
     name = "__Host-now_playing" if secure else "now_playing"
-    expected = {"HttpOnly", "SameSite=Lax", "Path=/"} | ({"Secure"} if secure else set())
+    expected = {"HttpOnly", "SameSite=Lax", "Path=/"} | (
+        {"Secure"} if secure else set()
+    )
     begun = client.get("/login", base_url=origin)
     query = dict(
-        pair.split("=") for pair in begun.headers["Location"].partition("?")[2].split("&")
+        pair.split("=")
+        for pair in begun.headers["Location"].partition("?")[2].split("&")
     )
     code = spotify.grant(
         f"{origin}/callback",
@@ -356,7 +368,7 @@ def test_log_tells_what_happened_to_sessions(
     clock: Clock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """C48: login, refused state, logout, dead refresh and rate limit, with their IDs."""
+    """C48: login, refused state, logout, dead refresh and rate limit."""
     caplog.set_level(logging.INFO, "now_playing")
 
     def said(*words: str) -> bool:

@@ -1,0 +1,202 @@
+"""A visitor with a real browser, and what the tests ask the pages there."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from importlib.resources import files
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    WebError,
+    expect,
+)
+
+from stand_in import StandIn
+
+NOON = 1_800_000_000  # where the page's clock stands, in seconds since 1970
+
+# Playwright keeps every tab visible, also one behind another, so this takes the
+# place of the browser's word.
+HIDING = """
+    let away = false;
+    Object.defineProperties(document, {
+        hidden: {get: () => away},
+        visibilityState: {get: () => away ? "hidden" : "visible"},
+    });
+    window.hide = (value) => {
+        away = value;
+        document.dispatchEvent(new Event("visibilitychange"));
+    };
+"""
+COUNT_FULL_SCREEN = """
+    const real = Element.prototype.requestFullscreen;
+    window.asked = window.changed = 0;
+    document.addEventListener("fullscreenchange", () => window.changed++);
+    Element.prototype.requestFullscreen = function () {
+        window.asked++;
+        return real.call(this);
+    };
+"""
+COUNT_REPAINTS = """() => {
+    window.repaints = 0;
+    const watcher = new MutationObserver(({length}) => window.repaints += length);
+    for (const name of ["art", "title", "by", "source", "more"])
+        watcher.observe(document.querySelector(`[data-part=${name}]`),
+            {childList: true, characterData: true, attributes: true, subtree: true});
+}"""
+OUTSIDE = """() => [...document.querySelectorAll("body, body *")]
+    .filter((element) => {
+        const {left, right, width} = element.getBoundingClientRect();
+        return width && (left < -0.5 || right > innerWidth + 0.5);
+    })
+    .map((element) => element.outerHTML.slice(0, 100))
+    .concat(document.scrollingElement.scrollWidth > innerWidth ? "the page" : [])"""
+FOCUSED = """() => {
+    const {activeElement} = document;
+    const {outlineStyle, outlineWidth} = getComputedStyle(
+        activeElement.closest("label") ?? activeElement);
+    const visible = outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+    return (visible ? "" : "unseen: ") + activeElement.textContent.trim();
+}"""
+AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
+VIOLATIONS = """async (options) => {
+    const {violations} = await axe.run(document, options);
+    return violations.flatMap(({id, nodes}) => nodes.map(({html}) => `${id}: ${html}`));
+}"""
+ADDRESSES = """() => [...document.querySelectorAll("script, link, header img")]
+    .map((element) => element.src || element.href)"""
+
+
+class Site(NamedTuple):
+    """The app as it runs, and its Spotify."""
+
+    origin: str
+    spotify: StandIn
+
+
+class Visitor:
+    """Somebody with a browser of their own, who notices what should not be."""
+
+    def __init__(self, browser: Browser, site: Site, **settings: Any) -> None:
+        self.origin, self.spotify = site
+        self.context = browser.new_context(**settings)
+        self.context.set_default_timeout(10_000)
+        self.complaints: list[str] = []
+        self.asked = 0  # how often the pages asked what is playing
+        self.context.on("console", self._read)
+        self.context.on("weberror", self._stumble)
+        self.context.on("request", self._see)
+        self.page = self.context.new_page()
+
+    def _read(self, message: ConsoleMessage) -> None:
+        # Chromium itself notes every answer with an error status, which are wanted.
+        if not message.text.startswith("Failed to load resource: "):
+            self.complaints.append(message.text)
+
+    def _stumble(self, error: WebError) -> None:
+        self.complaints.append(str(error.error))
+
+    def _see(self, request: Request) -> None:
+        self.asked += request.url.endswith("/now-playing")
+        own = self.origin, self.origin.replace("127.0.0.1", "localhost")
+        if not request.url.startswith((*own, self.spotify.url)):
+            self.complaints.append(f"A request left this machine: {request.url}")
+
+    def stop_the_clock(self) -> Visitor:
+        """Let the time of all pages pass only when told to."""
+        self.context.clock.install(time=NOON)
+        self.context.clock.pause_at(NOON + 1)
+        return self
+
+    def log_in(self) -> Visitor:
+        """Log in, as another tab would; so the app asks Spotify afresh."""
+        self.context.clear_cookies()
+        ask = self.context.request
+        asked = ask.get(f"{self.origin}/login", max_redirects=0).headers["location"]
+        query = dict(parse_qsl(urlsplit(asked).query))
+        code = self.spotify.grant(**query)
+        back = f"{self.origin}/callback?code={code}&state={query['state']}"
+        while (status := ask.get(back, max_redirects=0).status) == 503:
+            pass  # a rate limit that is not over
+        assert status == 307
+        return self
+
+    def open(self, path: str = "/") -> Page:
+        self.page.goto(self.origin + path)
+        return self.page
+
+    def meets(self, what: Any) -> Page:
+        """Play this, log in and open the page."""
+        self.spotify.play(what)
+        return self.log_in().open()
+
+    def change(self, what: Any) -> None:
+        """Play something else, at a time when the app asks Spotify again."""
+        self.spotify.play(what)
+        self.log_in()  # or it would keep its answer for 2 s
+
+    def hears(self, what: Any, after: int = 5_000) -> None:
+        """Play something else, and let the time pass after which the page asks."""
+        self.change(what)
+        self.page.clock.fast_forward(after)
+
+
+def track(
+    spotify: StandIn,
+    *,
+    progress_ms: int = 0,
+    is_playing: bool = True,
+    artist: str | None = None,
+    album: str | None = None,
+    **item: Any,
+) -> dict[str, Any]:
+    """Return Spotify's answer for a track with this changed."""
+    payload = deepcopy(spotify.programme["track"].answer)
+    assert payload
+    payload |= {"progress_ms": progress_ms, "is_playing": is_playing}
+    item = payload["item"] = payload["item"] | item
+    item["artists"][0]["name"] = artist or item["artists"][0]["name"]
+    item["album"]["name"] = album or item["album"]["name"]
+    return payload
+
+
+def player(page: Page) -> Locator:
+    return page.locator("#player")
+
+
+def heading(page: Page) -> Locator:
+    return page.get_by_role("heading", level=1)
+
+
+def shows(page: Page, state: str, title: str) -> None:
+    expect(player(page)).to_have_attribute("data-state", state)
+    expect(heading(page)).to_have_text(title)
+
+
+def is_logged_out(page: Page) -> None:
+    expect(page.get_by_text("User ID: None")).to_be_visible()
+    expect(page.get_by_role("link", name="Log in with Spotify")).to_be_visible()
+    expect(player(page)).to_have_count(0)
+
+
+def go_back(page: Page, steps: int = 1) -> None:
+    """Go back; Page.go_back waits for a load, and a page that was kept has none."""
+    leave = "(steps) => { window.left = true; setTimeout(() => history.go(-steps)); }"
+    page.evaluate(leave, steps)
+    page.wait_for_function("!window.left")
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe finds in the page, in both colour schemes."""
+    page.evaluate(AXE)
+    page.emulate_media(color_scheme="dark")
+    found: list[str] = page.evaluate(VIOLATIONS, {"resultTypes": ["violations"]})
+    page.emulate_media(color_scheme="light")
+    found += page.evaluate(VIOLATIONS, {"runOnly": ["color-contrast"]})
+    return found
