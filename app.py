@@ -24,7 +24,7 @@ import guard
 from config import Config, read_environ
 from lanes import Lanes
 from listeners import Listeners, Look, tag
-from problems import Problem
+from problems import KINDS, Problem
 from sender import Sender
 from spotify import Spotify
 from store import open_store
@@ -43,12 +43,17 @@ def create_app(
     Raises ConfigError when a setting is missing or wrong.
     """
     config = config or Config.from_env(read_environ(os.environ))
-    app = Flask(__name__)
-    app.config.update(_cookie_settings(config), SECRET_KEY=config.secret_key)
+    app = App(__name__)
+    app.url_map.merge_slashes = False  # or a redirect would repeat the query
+    app.config.update(
+        _cookie_settings(config),
+        SECRET_KEY=config.secret_key,
+        SEND_FILE_MAX_AGE_DEFAULT=31_536_000,  # static URLs change with their content
+    )
     app.session_interface = CookieSession(app)
-    lanes = Lanes(app, config.threads, _fast_paths(config))
-    store = open_store(config, lanes.waiting, clock)
-    sender = Sender(config, store, lanes.waiting)
+    lanes = Lanes(app, config.threads)
+    store = open_store(config, lanes, clock)
+    sender = Sender(config, store, lanes.calling)
     spotify = Spotify(config, sender, clock)
     listeners = Listeners(spotify, store, config.deadline, clock)
     # For whoever serves the app, or embeds it.
@@ -59,9 +64,9 @@ def create_app(
 
     @app.get("/")
     def main() -> str:
-        notice = session.pop("notice", None)
-        user_id = session.get("user")
-        if user_id:
+        seen = request.method == "GET"
+        notice = session.pop("notice", None) if seen else None
+        if user_id := session.get("user"):
             try:
                 look = listeners.look(user_id, with_account=True)
                 return render_template(
@@ -76,7 +81,9 @@ def create_app(
                 notice = problem.name
                 listeners.log_out(session.pop("user"))
         return render_template(
-            "index.html", user_id=None, notice=Problem(notice) if notice else None
+            "index.html",
+            user_id=None,
+            notice=Problem(notice) if notice in KINDS else None,
         )
 
     @app.get("/login")
@@ -90,6 +97,7 @@ def create_app(
 
     @app.get(config.callback_path)
     def callback() -> BaseResponse:
+        lanes.need_thread()  # before the pending login is used up
         if seconds := store.paused():
             raise Problem("login_later", seconds)  # before anything is used up
         browser = session.get("browser", "")
@@ -148,6 +156,15 @@ def create_app(
     return app
 
 
+class App(Flask):
+    """Flask, except that an unexpected error is logged without its text."""
+
+    def log_exception(self, exc_info: Any) -> None:
+        """Log the type and the places: the text may hold what no log should."""
+        places = "".join(traceback.format_tb(exc_info[2]))
+        log.error("%s at\n%s", exc_info[0].__name__, places)
+
+
 class CookieSession(SecureCookieSessionInterface):
     """Flask's signed cookie; its signer is made once instead of at each request."""
 
@@ -162,14 +179,6 @@ def create_asgi_app() -> Lanes:
     """Return the app in the form that `python app.py` serves. Raises ConfigError."""
     lanes: Lanes = create_app().extensions["lanes"]
     return lanes
-
-
-def _fast_paths(config: Config) -> Callable[[str], bool]:
-    """Tell which paths may be tried without a thread of their own."""
-    if config.redis_url:
-        return {"/healthz"}.__contains__  # all others wait for Redis
-    # A callback uses up its pending login before it waits.
-    return lambda path: path != config.callback_path
 
 
 def _argument(name: str) -> str:
@@ -242,19 +251,17 @@ def _add_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def translate(error: HTTPException) -> Response:
-        names = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+        names = {
+            404: "not_found",
+            405: "method_not_allowed",
+            413: "too_large",
+            500: "server_error",
+        }
         response = show(Problem(names.get(error.code or 0, "bad_request")))
         response.headers.extend(
             (name, value) for name, value in error.get_headers() if name == "Allow"
         )
         return response
-
-    @app.errorhandler(Exception)
-    def fail(error: Exception) -> Response:
-        # The places only: an exception's text may hold what no log should.
-        places = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%s at\n%s", type(error).__name__, places)
-        return show(Problem("server_error"))
 
 
 def _add_template_globals(app: Flask, config: Config) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from dotenv import dotenv_values
 
+DOTENV = Path(__file__).with_name(".env")
 DASHBOARD = "https://developer.spotify.com/dashboard"
 SPOTIFY_ACCOUNTS = "https://accounts.spotify.com"
 SPOTIFY_API = "https://api.spotify.com/v1"
@@ -99,9 +100,7 @@ class Config:
         return config
 
 
-def read_environ(
-    environ: Mapping[str, str], path: Path = Path(__file__).with_name(".env")
-) -> dict[str, str]:
+def read_environ(environ: Mapping[str, str], path: Path = DOTENV) -> dict[str, str]:
     """Return the settings in .env and environ, without empty ones; environ wins.
 
     Raises ConfigError if .env is not a text file.

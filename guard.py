@@ -16,7 +16,7 @@ from problems import Problem
 
 LARGEST_REQUEST = 16_384  # bytes of a body; nothing here needs one
 PROBES = ("healthz", "readyz")  # they come by address, whatever the app's name is
-ACTIONS = ("login", "callback", "logout")
+ACTIONS = ("main", "login", "callback", "logout")  # they use or change something
 
 log = logging.getLogger("now_playing")
 
@@ -42,9 +42,10 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
                 else ""
             )
             return redirect(config.origin + quote(request.path) + query, 307)
-        if "chunked" in request.environ.get("HTTP_TRANSFER_ENCODING", "") or (
-            (request.content_length or 0) > LARGEST_REQUEST
-        ):
+        if not request.query_string.isascii():
+            raise Problem("bad_request")
+        length = request.content_length or 0
+        if length > LARGEST_REQUEST or "Transfer-Encoding" in request.headers:
             raise RequestEntityTooLarge
         if request.endpoint in ACTIONS:
             _check_action(request.endpoint, config.origin)
@@ -58,7 +59,7 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
         started = g.get("started")
         log.info(
             "%s %s %d %.1f ms",
-            request.method,
+            quote(request.method),
             quote(request.path),  # without the query, which may hold a code
             response.status_code,
             1000 * (time.perf_counter() - started) if started else 0,
@@ -68,12 +69,14 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
 
 def _check_action(endpoint: str | None, origin: str) -> None:
     """Refuse what did not come from a person who wants it."""
-    if request.method == "HEAD":
-        raise MethodNotAllowed
     headers = request.headers
+    if request.method == "HEAD" and endpoint != "main" and request.url_rule:
+        raise MethodNotAllowed(sorted((request.url_rule.methods or set()) - {"HEAD"}))
     for name in ("Sec-Purpose", "Purpose", "X-Moz"):
         if "prefetch" in headers.get(name, ""):
             raise Problem("cross_site")
+    if endpoint == "main":
+        return
     if endpoint != "logout":
         if headers.get("Sec-Fetch-Dest", "document") != "document":
             raise Problem("cross_site")

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -32,36 +32,44 @@ class Lanes:
     Python computes on one thread at a time, and threads that fight over whose turn it
     is halve the throughput. So a request runs on the event loop's own thread, as long
     as it does not wait. When it would, it starts over on a thread of its own. So what
-    a request does before its first wait must bear being done twice; is_fast(path)
-    tells which requests may try the fast lane at all.
+    a request does before its first wait must bear being done twice, or stand behind
+    need_thread().
 
-    threads: how many requests may wait at once.
+    threads: how many requests may wait for Spotify at once; as many more may wait for
+    another request's turn.
     """
 
-    def __init__(
-        self, app: WSGIApplication, threads: int, is_fast: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, app: WSGIApplication, threads: int) -> None:
         self._app = app
-        self._is_fast = is_fast
-        self._seats = threading.BoundedSemaphore(threads)
-        self._threads = ThreadPoolExecutor(threads + SPARE_THREADS)
+        self._calls = threading.BoundedSemaphore(threads)
+        self._turns = threading.BoundedSemaphore(threads)
+        self._threads = ThreadPoolExecutor(2 * threads + SPARE_THREADS)
         self._fast_thread: int | None = None
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Go round every wait for Spotify, and for those who wait for Spotify.
-
-        Raises Problem("unreachable") at once when too many are waiting already: a
-        Spotify that hangs never takes the last thread.
-        """
+    def need_thread(self) -> None:
+        """Let the request start over on a thread, if it is not on one."""
         if threading.get_ident() == self._fast_thread:
             raise WouldWait
-        if not self._seats.acquire(blocking=False):
+
+    def calling(self) -> AbstractContextManager[None]:
+        """Go round every wait for Spotify. Raises Problem("unreachable") if too many
+        are waiting already, so that a Spotify that hangs never takes the last thread.
+        """
+        return self._waiting(self._calls)
+
+    def queueing(self) -> AbstractContextManager[None]:
+        """Go round every wait for another request's turn; the same holds for these."""
+        return self._waiting(self._turns)
+
+    @contextmanager
+    def _waiting(self, seats: threading.BoundedSemaphore) -> Iterator[None]:
+        self.need_thread()
+        if not seats.acquire(blocking=False):
             raise Problem("unreachable")
         try:
             yield
         finally:
-            self._seats.release()
+            seats.release()
 
     async def __call__(
         self,
@@ -75,8 +83,6 @@ class Lanes:
         self._fast_thread = threading.get_ident()
         environ = _environ(scope)
         try:
-            if not self._is_fast(environ["PATH_INFO"]):
-                raise WouldWait
             start, body = self._run(environ.copy())
         except WouldWait:
             loop = asyncio.get_running_loop()

@@ -10,6 +10,8 @@ from urllib.parse import unquote_plus, urlsplit
 
 ART_HOSTS = (".scdn.co", ".spotifycdn.com")
 PLAYER_FIELDS = {"item", "currently_playing_type", "is_playing"}
+MOST_ARTISTS = 100
+LONGEST_TEXT = 10_000  # characters
 LONGEST_MS = 10**10  # anything above four months is not a time in a track
 
 
@@ -87,7 +89,7 @@ def read(payload: Any, art_origin: str | None = None) -> NowPlaying | None:
     title = text(item.get("name")) or (_local_title(uri) if kind == "local" else None)
     album, show = _dict(item.get("album")), _dict(item.get("show"))
     source = _link(album) or _link(show)
-    artists = tuple(filter(None, map(_link, _list(item.get("artists")))))
+    artists = tuple(filter(None, map(_link, _list(item.get("artists"))[:MOST_ARTISTS])))
     playing = "paused" if payload.get("is_playing") is False else "playing"
     return NowPlaying(
         state=playing if title else nameless,
@@ -108,7 +110,8 @@ def text(value: Any) -> str | None:
     if not isinstance(value, str) or not value.strip():
         return None
     # JSON may hold lone surrogates, which no page can be encoded with, and NUL.
-    return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    shown = value[:LONGEST_TEXT].encode("utf-8", "replace").decode()
+    return shown.replace("\0", "\ufffd")
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class RedisTable(Generic[V]):
             turn = client.lock(name, TURN_SECONDS, blocking=False)
             mine = turn.acquire()
         if not mine and seconds > 0:
-            with self._store.waiting(), self._store.reached():
+            with self._store.queueing(), self._store.reached():
                 give_up = time.monotonic() + seconds
                 while client.exists(name) and time.monotonic() < give_up:
                     time.sleep(0.02)
@@ -125,8 +125,14 @@ class RedisTable(Generic[V]):
 class RedisStore:
     """The store at url. Every method may raise Problem("unavailable")."""
 
-    def __init__(self, url: str, secret_key: str, waiting: Wait) -> None:
-        self.waiting = waiting
+    def __init__(
+        self,
+        url: str,
+        secret_key: str,
+        queueing: Wait,
+        need_thread: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.queueing, self._need_thread = queueing, need_thread
         self.sealer = Sealer(secret_key)
         # A connection that died is replaced at once; a slow server is not asked twice.
         once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
@@ -147,6 +153,7 @@ class RedisStore:
     @contextmanager
     def reached(self) -> Iterator[Any]:
         """Give the client for a block that asks Redis."""
+        self._need_thread()
         try:
             yield self._client
         except redis.RedisError:
@@ -170,6 +177,7 @@ class RedisStore:
         self._probe.close()
 
     def ready(self) -> bool:
+        self._need_thread()
         with suppress(redis.RedisError):
             return bool(self._probe.ping())
         return False

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -62,12 +63,14 @@ class Sender(tk.Sender):
         self,
         config: Config,
         window: Window,
-        waiting: Callable[[], AbstractContextManager[None]],
+        calling: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._seconds = config.deadline
         self._window = window
-        self._waiting = waiting
+        self._calling = calling
         self._call = _Call()
+        # At DEBUG it would log headers, which are not ours to show.
+        logging.getLogger("httpcore").setLevel(logging.INFO)
         # A code or a refresh token is never sent twice, so it never goes out on an
         # idle connection, which may have died.
         self._bases = {
@@ -102,7 +105,7 @@ class Sender(tk.Sender):
         base, pool = self._bases[spotify]
         url = base + request.url[len(spotify) :]
         try:
-            with self._waiting():
+            with self._calling():
                 status, headers, body = self._exchange(pool, url, request)
         except FAILURES as error:
             log.warning("Spotify: %s %s: %s", request.method, url, type(error).__name__)
@@ -156,7 +159,7 @@ class Sender(tk.Sender):
 
     def _pool(self, base: str, most_idle: int | None) -> httpcore.ConnectionPool:
         return httpcore.ConnectionPool(
-            ssl_context=ssl.create_default_context(),
+            ssl_context=_ssl_context(),
             proxy=_proxy(base),
             max_connections=None,  # the lanes' seats are the bound
             max_keepalive_connections=most_idle,
@@ -237,17 +240,25 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
 def _read(response: httpcore.Response, headers: dict[str, str]) -> bytes:
     """Return the body. Raises ValueError when it is too large or badly packed."""
     encoding = headers.get("content-encoding", "identity").lower()
     if encoding not in ("identity", "gzip"):
         raise ValueError(encoding)
     inflater = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding == "gzip" else None
-    body = bytearray()
+    body, cut_short = bytearray(), False
     for chunk in response.iter_stream():
         body += inflater.decompress(chunk, LARGEST + 1) if inflater else chunk
         if len(body) > LARGEST:
             raise ValueError("too large")
+        cut_short = inflater is not None and not inflater.eof
+    if cut_short:
+        raise ValueError("cut short")
     return bytes(body)
 
 

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from config import Config
+from lanes import Lanes
 from user import User
 
 AUTH_SECONDS, MOST_AUTHS = 600, 10_000
@@ -74,10 +75,10 @@ class MemoryTable(Generic[V]):
     """
 
     def __init__(
-        self, seconds: float, most: int, waiting: Wait, clock: Callable[[], float]
+        self, seconds: float, most: int, queueing: Wait, clock: Callable[[], float]
     ) -> None:
         self._seconds, self._most = seconds, most
-        self._waiting, self._clock = waiting, clock
+        self._queueing, self._clock = queueing, clock
         self._entries: OrderedDict[str, _Entry[V]] = OrderedDict()
         self._mutex = threading.Lock()
 
@@ -122,7 +123,7 @@ class MemoryTable(Generic[V]):
         mine = turn.acquire(blocking=False)
         if not mine and seconds > 0:
             # Passed on at once, so that all who wait go on together.
-            with self._waiting():
+            with self._queueing():
                 if turn.acquire(timeout=seconds):
                     turn.release()
         try:
@@ -139,14 +140,14 @@ class MemoryTable(Generic[V]):
 class MemoryStore:
     """The store of one process."""
 
-    def __init__(self, waiting: Wait, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, queueing: Wait, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._paused_until = 0.0
         self.auths: MemoryTable[str] = MemoryTable(
-            AUTH_SECONDS, MOST_AUTHS, waiting, clock
+            AUTH_SECONDS, MOST_AUTHS, queueing, clock
         )
         self.users: MemoryTable[User] = MemoryTable(
-            USER_SECONDS, MOST_USERS, waiting, clock
+            USER_SECONDS, MOST_USERS, queueing, clock
         )
 
     def paused(self) -> float:
@@ -162,13 +163,12 @@ class MemoryStore:
         pass
 
 
-def open_store(config: Config, waiting: Wait, clock: Callable[[], float]) -> Store:
-    """Return the store that the settings name.
-
-    waiting: a context manager to go round every wait for another request's turn.
-    """
+def open_store(config: Config, lanes: Lanes, clock: Callable[[], float]) -> Store:
+    """Return the store that the settings name."""
     if config.redis_url is None:
-        return MemoryStore(waiting, clock)
+        return MemoryStore(lanes.queueing, clock)
     from redis_store import RedisStore
 
-    return RedisStore(config.redis_url, config.secret_key, waiting)
+    return RedisStore(
+        config.redis_url, config.secret_key, lanes.queueing, lanes.need_thread
+    )

@@ -84,7 +84,7 @@ class StandIn(Accounts):
 
     def start(self) -> None:
         serve = self._server.serve_forever
-        self._thread = threading.Thread(target=serve, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=serve, args=(0.005,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

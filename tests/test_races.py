@@ -127,20 +127,6 @@ def test_callback_under_another_spelling_is_not_burnt_by_starting_over(
     assert people(app) == 1
 
 
-def test_two_tabs_at_the_same_time_end_in_one_session(
-    flow: str, app: Flask, browser: Browser, spotify: StandIn
-) -> None:
-    """C8: both answered sanely, and no token is left behind that nobody can end."""
-    links = [browser.code_for(browser.begin_login()) for _ in range(2)]
-    tabs = twins(app, spotify, browser, 2)
-    with ThreadPoolExecutor(2) as pool, spotify.hold("token") as hold:
-        answers = list(map(lambda tab, link: pool.submit(tab.get, link), tabs, links))
-        assert hold.arrived(2)
-        hold.release()
-        assert [answer.result().status_code for answer in answers] == [307, 307]
-    assert people(app) == 1
-
-
 def test_many_people_log_in_at_once(flow: str, app: Flask, spotify: StandIn) -> None:
     """C3, C24: each ends up as who they are, with an ID of their own."""
 
