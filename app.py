@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from spotify import Spotify
 from store import open_store
 
 COOKIE_DAYS = 180  # Spotify ends every login after six months
+STEP_MS = 250  # between two pages that differ in nothing but the time
+PAGES_KEPT = 256
 LONGEST_CODE = 2048  # characters
 
 log = logging.getLogger("now_playing")
@@ -61,6 +64,7 @@ def create_app(
     guard.install(app, config, spotify.art_origin)
     _add_errors(app)
     _add_template_globals(app, config)
+    render = lru_cache(PAGES_KEPT)(render_template)
 
     @app.get("/")
     def main() -> str:
@@ -69,11 +73,10 @@ def create_app(
         if user_id := session.get("user"):
             try:
                 look = listeners.look(user_id, with_account=True)
-                return render_template(
-                    "index.html",
-                    user_id=user_id,
-                    account=look.user.account,
-                    **_player(look),
+                account = look.user.account
+                page = render if look.playing else render_template
+                return page(
+                    "index.html", user_id=user_id, account=account, **_player(look)
                 )
             except Problem as problem:
                 if problem.status != 401:
@@ -141,7 +144,7 @@ def create_app(
         if look.problem:
             return _trouble(look.problem)
         if _wants_html():
-            return Response(render_template("player.html", **_player(look)))
+            return Response(render("player.html", **_player(look)))
         assert look.playing
         return jsonify(**look.playing.as_json(), poll_after_ms=look.poll_after_ms)
 
@@ -206,11 +209,13 @@ def _log_in(listeners: Listeners, code: str, verifier: str | None) -> str:
 
 
 def _player(look: Look) -> dict[str, Any]:
-    """Return what player.html shows."""
+    """Return what player.html shows, in steps that let a page be rendered once for many
+    requests; nobody sees the difference.
+    """
     return {
-        "now": look.playing,
+        "now": look.playing and look.playing.in_steps_of(STEP_MS),
         "problem": look.problem,
-        "poll_after_ms": look.poll_after_ms,
+        "poll_after_ms": -(-look.poll_after_ms // STEP_MS) * STEP_MS,
     }
 
 

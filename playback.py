@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus, urlsplit
@@ -49,9 +49,15 @@ class NowPlaying:
         progress = self.progress_ms + max(0, int(ms))
         return replace(self, progress_ms=_clamp(progress, self.duration_ms))
 
+    def in_steps_of(self, ms: int) -> NowPlaying:
+        """Return the same, with the progress rounded down to a multiple of ms."""
+        if self.progress_ms is None:
+            return self
+        return replace(self, progress_ms=self.progress_ms // ms * ms)
+
     def as_json(self) -> dict[str, Any]:
         """Return the fields under the names that /now-playing answers with."""
-        fields = asdict(self)
+        fields = {name: getattr(self, name) for name in self.__slots__}
         fields["by"] = [link._asdict() for link in self.by]
         fields["from"] = self.source._asdict() if self.source else None
         del fields["source"]
