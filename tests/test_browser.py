@@ -390,13 +390,13 @@ def test_focus_and_selection_survive(arrive: Arrive) -> None:
 
 def test_progress_runs_on_and_ends(arrive: Arrive) -> None:
     visitor = arrive().stop_the_clock()
-    page = visitor.meets(track(visitor.spotify, progress_ms=3_700, is_playing=False))
+    page = visitor.meets(track(visitor.spotify, progress_ms=3_750, is_playing=False))
     bar = page.get_by_role("progressbar", name="How far it has played")
     elapsed = page.locator("time").first
     page.clock.run_for(9_000)
-    expect(bar).to_have_js_property("value", 3_700)  # paused
+    expect(bar).to_have_js_property("value", 3_750)  # paused
     expect(elapsed).to_have_text("0:03")
-    visitor.hears(track(visitor.spotify, progress_ms=3_700), after=15_000)
+    visitor.hears(track(visitor.spotify, progress_ms=3_750), after=15_000)
     expect(page.locator(".label")).to_have_text("Playing")
     page.context.set_offline(True)  # from here on it counts by itself
     start = bar.evaluate("(bar) => bar.value")
