@@ -74,8 +74,8 @@ def create_app(
             try:
                 look = listeners.look(user_id, with_account=True)
                 account = look.user.account
-                page = render if look.playing else render_template
-                return page(
+                show = render if look.playing else render_template
+                return show(
                     "index.html", user_id=user_id, account=account, **_player(look)
                 )
             except Problem as problem:
@@ -83,11 +83,9 @@ def create_app(
                     raise
                 notice = problem.name
                 listeners.log_out(session.pop("user"))
-        return render_template(
-            "index.html",
-            user_id=None,
-            notice=Problem(notice) if notice in KINDS else None,
-        )
+        if notice in KINDS:
+            return render_template("index.html", user_id=None, notice=Problem(notice))
+        return render("index.html", user_id=None)
 
     @app.get("/login")
     def login() -> BaseResponse:
@@ -130,6 +128,7 @@ def create_app(
         user_id = session.get("user")
         if user_id and listeners.log_out(user_id):
             log.info("logout of user %s", tag(user_id))
+            render.cache_clear()  # it may hold a page of this person
         session.clear()
         return redirect("/", 303 if request.method == "POST" else 307)
 
