@@ -36,12 +36,9 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
                 raise Problem("bad_request")
             # Spotify forbids localhost redirect URIs, and cookies do not cross names,
             # so move to the one right name before any cookie is set.
-            query = (
-                "?" + quote(request.query_string, "=&%+")
-                if request.query_string
-                else ""
-            )
-            return redirect(config.origin + quote(request.path) + query, 307)
+            query = quote(request.query_string, "=&%+")
+            there = config.origin + quote(request.path) + (query and f"?{query}")
+            return redirect(there, 307)
         if not request.query_string.isascii():
             raise Problem("bad_request")
         length = request.content_length or 0
@@ -72,20 +69,17 @@ def _check_action(endpoint: str | None, origin: str) -> None:
     headers = request.headers
     if request.method == "HEAD" and endpoint != "main" and request.url_rule:
         raise MethodNotAllowed(sorted((request.url_rule.methods or set()) - {"HEAD"}))
-    for name in ("Sec-Purpose", "Purpose", "X-Moz"):
-        if "prefetch" in headers.get(name, ""):
-            raise Problem("cross_site")
-    if endpoint == "main":
-        return
-    if endpoint != "logout":
-        if headers.get("Sec-Fetch-Dest", "document") != "document":
-            raise Problem("cross_site")
-        return
-    site = headers.get("Sec-Fetch-Site")
-    if site is None:  # an older browser, or none
+    purposes = (headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Moz"))
+    wanted = not any("prefetch" in purpose for purpose in purposes)
+    if endpoint in ("login", "callback"):
+        wanted &= headers.get("Sec-Fetch-Dest", "document") == "document"
+    if endpoint == "logout":
         source = headers.get("Origin") or headers.get("Referer")
-        site = "same-origin" if source is None or _origin(source) == origin else ""
-    if site not in ("same-origin", "none"):
+        own = source is None or _origin(source) == origin
+        # Older browsers do not send Sec-Fetch-Site, and others than browsers neither.
+        site = headers.get("Sec-Fetch-Site", "same-origin" if own else "")
+        wanted &= site in ("same-origin", "none")
+    if not wanted:
         raise Problem("cross_site")
 
 

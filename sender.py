@@ -22,6 +22,7 @@ import tekore as tk
 from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config
 from problems import Problem
 
+CONNECT_SECONDS = 2.0  # for one address, before the next one of the host is tried
 LARGEST = 1_000_000  # bytes of an answer's body, after decompression
 LONGEST_WAIT = 86_400.0  # seconds; the longest Retry-After that was ever seen
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
@@ -126,7 +127,8 @@ class Sender(tk.Sender):
     def _exchange(
         self, pool: httpcore.ConnectionPool, url: str, request: tk.Request
     ) -> tuple[int, dict[str, str], bytes]:
-        self._call.begin(self._seconds)
+        call = self._call
+        call.deadline = call.shared_deadline or time.monotonic() + self._seconds
         target = f"{url}?{urlencode(request.params)}" if request.params else url
         headers: dict[bytes | str, bytes | str] = {
             "Accept": "application/json",
@@ -137,25 +139,27 @@ class Sender(tk.Sender):
         if request.data is not None:
             content = urlencode(request.data).encode()
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        for attempt in (1, 2):
-            answered = False
-            try:
-                with pool.stream(
-                    request.method, target, headers=headers, content=content
-                ) as response:
-                    answered = True
-                    fields = {
-                        name.decode("latin-1").lower(): value.decode("latin-1")
-                        for name, value in response.headers
-                    }
-                    return response.status, fields, _read(response, fields)
-            except DIED_IDLE:
-                # The server may close an idle connection just as we use it: try once
-                # more, if it was one, and only what can be asked twice.
-                fresh = self._call.connected
-                if attempt == 2 or answered or fresh or request.method != "GET":
-                    raise
-        raise AssertionError("unreachable")
+
+        def once() -> tuple[int, dict[str, str], bytes]:
+            call.connected = call.answered = False
+            with pool.stream(
+                request.method, target, headers=headers, content=content
+            ) as response:
+                call.answered = True
+                fields = {
+                    name.decode("latin-1").lower(): value.decode("latin-1")
+                    for name, value in response.headers
+                }
+                return response.status, fields, _read(response, fields)
+
+        try:
+            return once()
+        except DIED_IDLE:
+            # The server may close an idle connection just as we use it: try once more,
+            # if it was one, and only what can be asked twice.
+            if call.connected or call.answered or request.method != "GET":
+                raise
+        return once()
 
     def _pool(self, base: str, most_idle: int | None) -> httpcore.ConnectionPool:
         return httpcore.ConnectionPool(
@@ -174,10 +178,7 @@ class _Call(threading.local):
     shared_deadline: float | None = None
     deadline = 0.0
     connected = False  # whether it opened a connection of its own
-
-    def begin(self, seconds: float) -> None:
-        self.deadline = self.shared_deadline or time.monotonic() + seconds
-        self.connected = False
+    answered = False  # whether the head of the answer has come
 
     def left(self, out_of_time: type[Exception]) -> float:
         """Return the seconds left. Raises out_of_time when there are none."""
@@ -203,9 +204,11 @@ class _Backend(httpcore.SyncBackend):
         self._call.connected = True
         failure: Exception = httpcore.ConnectError()
         for address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            timeout = self._call.left(httpcore.ConnectTimeout)
+            left = self._call.left(httpcore.ConnectTimeout)
             try:
-                stream = super().connect_tcp(str(address[4][0]), port, timeout)
+                stream = super().connect_tcp(
+                    str(address[4][0]), port, min(left, CONNECT_SECONDS)
+                )
                 return _Stream(stream, self._call)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
@@ -242,7 +245,7 @@ class _Stream(httpcore.NetworkStream):
 
 @cache
 def _ssl_context() -> ssl.SSLContext:
-    return ssl.create_default_context()
+    return httpcore.default_ssl_context()  # brings its own list of authorities
 
 
 def _read(response: httpcore.Response, headers: dict[str, str]) -> bytes:

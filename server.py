@@ -55,7 +55,10 @@ def _demo(settings: MutableMapping[str, str]) -> Iterator[None]:
         command, cwd=HOME, stdout=subprocess.PIPE, text=True
     ) as child:
         try:
-            url = child.stdout.readline().split()[-1]  # type: ignore[union-attr]
+            line = child.stdout.readline() if child.stdout else ""
+            if not line:
+                raise ConfigError(["The demo could not start its stand-in: see above"])
+            url = line.split()[-1]
             settings.update(
                 SPOTIFY_CLIENT_ID=DEMO_CLIENT_ID,
                 SPOTIFY_CLIENT_SECRET="",
