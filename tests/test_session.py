@@ -419,3 +419,19 @@ def test_log_cannot_be_forged(
         assert "?" not in line
         assert "forged" not in line
         assert SECRET not in line
+
+
+def test_spotify_user_id_stays_while_one_looks_around_and_goes_at_logout(
+    browser: Browser, spotify: StandIn
+) -> None:
+    """The second example's promise: saved at login, preserved, deleted at log-out."""
+    browser.log_in("mika")
+    for path in ("/", "/now-playing", "/", "/missing", "/login", "/"):
+        browser.get(path)
+    assert "(<bdi>mika</bdi>)" in browser.get("/").get_data(as_text=True)
+    assert spotify.count("profile") == 1
+    cookie = browser.cookie
+    browser.post("/logout")
+    assert "mika" not in browser.get("/").get_data(as_text=True)
+    browser.cookie = cookie
+    assert "mika" not in browser.get("/").get_data(as_text=True)

@@ -1,0 +1,55 @@
+"""What the documents say, held against what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from config import TAKEN_PATHS
+from problems import KINDS
+
+HOME = Path(__file__).parent.parent
+README = (HOME / "README.md").read_text("utf-8")
+
+
+def names(pattern: str, text: str) -> set[str]:
+    return set(re.findall(pattern, text, re.M))
+
+
+def test_settings_are_the_same_everywhere() -> None:
+    table = README.partition("## Settings")[2].partition("\n## ")[0]
+    documented = names(r"`([A-Z_]{4,})`", table)
+    example = (HOME / ".env.example").read_text("utf-8")
+    assert documented == names(r"^([A-Z_]+)=$", example)
+    config = (HOME / "config.py").read_text("utf-8")
+    assert documented == names(
+        r'(?:environ\.get|number|base_url)\(\s*"([A-Z_]+)"', config
+    )
+
+
+def test_routes_and_errors_are_all_told() -> None:
+    for path in (*TAKEN_PATHS, "/callback"):
+        assert f" {path}`" in README
+    errors = [name for name, kind in KINDS.items() if kind.poll_after]
+    for name in (*errors, "logged_out"):
+        assert f"`{name}`" in README
+
+
+def test_messages_in_the_table_of_failures_are_real() -> None:
+    words = " ".join(kind.message for kind in KINDS.values())
+    for message in (
+        "This Spotify account is not on the app's list of users.",
+        "Spotify answers only while the app's owner has Premium.",
+        "Spotify does not accept this app's client ID or secret.",
+        "Invalid state!",
+        "Spotify has ended this login",
+        "Spotify has asked this app to wait",
+    ):
+        assert f"| {message} |" in README
+        assert message in words
+
+
+def test_both_commands_stand_in_blocks_of_their_own() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.S)
+    assert [block.split()[-1] for block in blocks] == ["app.py", ".venv/bin/pytest"]
+    assert all(block.count("\n") == 1 for block in blocks)
