@@ -225,7 +225,7 @@ def test_wrong_method_hears_the_right_ones(
 def test_last_resort_is_a_page_without_a_word_of_the_error(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """C43: the log has the place, nobody has the text, which may hold a secret."""
+    """C43, C46: the log has the place, nobody has the text: it may hold a secret."""
     caplog.set_level(logging.DEBUG)
     for endpoint in ("main", "login", "callback", "now_playing", "healthz"):
         app.view_functions[endpoint] = broken
