@@ -86,8 +86,10 @@ def read(payload: Any, art_origin: str | None = None) -> NowPlaying | None:
     duration = _ms(item.get("duration_ms"))
     progress = _clamp(_ms(payload.get("progress_ms")), duration)
     nameless = "ad" if kind == "ad" else "unknown"
+    if kind in ("ad", "unknown"):
+        kind = None  # these say what it is not
     if not item:
-        return NowPlaying(nameless, progress_ms=progress)
+        return NowPlaying(nameless, kind, progress_ms=progress)
 
     uri = text(item.get("uri")) or ""
     if item.get("is_local") is True or uri.startswith("spotify:local:"):

@@ -27,14 +27,14 @@ KINDS = {
     ),
     "not_registered": _Kind(
         403,
-        "This Spotify account is not on the app's list of users.",
-        "Ask the app's owner to add the account's e-mail address in the dashboard, "
+        "This Spotify account is not on the app’s list of users.",
+        "Ask the app’s owner to add the account’s e-mail address in the dashboard, "
         "then reload.",
         60,
     ),
     "owner_premium": _Kind(
         403,
-        "Spotify answers only while the app's owner has Premium.",
+        "Spotify answers only while the app’s owner has Premium.",
         "The owner has to renew Premium; it can take some hours until Spotify notices.",
         300,
     ),
@@ -46,7 +46,7 @@ KINDS = {
     ),
     "unreachable": _Kind(
         502,
-        "Spotify can't be reached, or its answer makes no sense.",
+        "Spotify can’t be reached, or its answer makes no sense.",
         "Nothing is lost: this page keeps trying.",
         15,
     ),
@@ -58,7 +58,7 @@ KINDS = {
     ),
     "unavailable": _Kind(
         503,
-        "The app can't reach its store of logins.",
+        "The app can’t reach its store of logins.",
         "Nothing is lost: try again in a moment.",
         10,
     ),
@@ -87,7 +87,7 @@ KINDS = {
     ),
     "client_refused": _Kind(
         502,
-        "Spotify does not accept this app's client ID or secret.",
+        "Spotify does not accept this app’s client ID or secret.",
         "Whoever runs the app: compare SPOTIFY_CLIENT_ID and SPOTIFY_CLIENT_SECRET "
         "with the dashboard.",
     ),
@@ -103,7 +103,7 @@ KINDS = {
     ),
     "not_found": _Kind(404, "There is no such page.", "Go to the main page."),
     "method_not_allowed": _Kind(
-        405, "This page can't be used that way.", "Go to the main page."
+        405, "This page can’t be used that way.", "Go to the main page."
     ),
     "too_large": _Kind(413, "That request is too large.", "Go to the main page."),
     "server_error": _Kind(

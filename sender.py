@@ -266,7 +266,7 @@ def _read(response: httpcore.Response, headers: dict[str, str]) -> bytes:
 
 
 def _content(body: bytes) -> Any:
-    if not body.strip():
+    if not body:
         return None
     try:
         content = json.loads(body)

@@ -50,6 +50,8 @@ def main() -> int:
 @contextmanager
 def _demo(settings: MutableMapping[str, str]) -> Iterator[None]:
     """Run the stand-in for Spotify beside the app, and point the settings at it."""
+    if "SPOTIFY_CLIENT_SECRET" in settings:
+        print("SPOTIFY_CLIENT_SECRET is set without SPOTIFY_CLIENT_ID: so only a demo")
     command = [sys.executable, "-m", "stand_in", "--port", "0"]
     with subprocess.Popen(
         command, cwd=HOME, stdout=subprocess.PIPE, text=True

@@ -79,10 +79,10 @@ PLAYS = [  # name in the stand-in, data-state, what the heading says
 ]
 A_SECOND = answer(429, {}, "Connection: close", "Retry-After: 1")
 FAILS: list[tuple[str | bytes, str, str]] = [  # how, data-state, what the page says
-    ("not_registered", "not_registered", "is not on the app's list of users. Ask "),
-    ("owner_premium", "owner_premium", "while the app's owner has Premium. The "),
+    ("not_registered", "not_registered", "is not on the app’s list of users. Ask "),
+    ("owner_premium", "owner_premium", "while the app’s owner has Premium. The "),
     ("forbidden", "forbidden", "refuses to say what is playing. Log out and "),
-    ("server_error", "unreachable", "can't be reached, or its answer makes no "),
+    ("server_error", "unreachable", "can’t be reached, or its answer makes no "),
     (A_SECOND, "rate_limited", "asked too often. Nothing is lost: "),
 ]
 LONG_TITLES = ["Endless " * 625, "x" * 5000, "مرحبا بالعالم " * 20, "שלום", "W" * 60]

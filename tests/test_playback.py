@@ -199,7 +199,7 @@ PAYLOADS = {
     "episode": (PODCAST, THE_EPISODE),
     "episode that is not told": (
         player(None, "episode"),
-        UNNAMED | {"progress_ms": 134_749},
+        UNNAMED | {"kind": "episode", "progress_ms": 134_749},
     ),
     "audiobook chapter": (player(CHAPTER, "episode"), THE_EPISODE | THE_CHAPTER),
     "audiobook chapter of nothing": (
@@ -209,7 +209,7 @@ PAYLOADS = {
     "ad": (AD, NOTHING | {"state": "ad", "progress_ms": 4_000}),
     "ad with an item": (
         player({"type": "ad", "name": ""}, "ad", progress_ms=4_000),
-        NOTHING | {"state": "ad", "kind": "ad", "progress_ms": 4_000},
+        NOTHING | {"state": "ad", "progress_ms": 4_000},
     ),
     "unknown": (UNKNOWN, UNNAMED),
     "new type of item": (
@@ -222,7 +222,7 @@ PAYLOADS = {
     ),
     "new type that is not told": (
         player(None, "hologram", progress_ms=None),
-        UNNAMED,
+        UNNAMED | {"kind": "hologram"},
     ),
     "new type beside a track": (player(SONG, "hologram"), THE_TRACK),
     "nothing": (None, NOTHING),

@@ -38,9 +38,9 @@ def test_routes_and_errors_are_all_told() -> None:
 def test_messages_in_the_table_of_failures_are_real() -> None:
     words = " ".join(kind.message for kind in KINDS.values())
     for message in (
-        "This Spotify account is not on the app's list of users.",
-        "Spotify answers only while the app's owner has Premium.",
-        "Spotify does not accept this app's client ID or secret.",
+        "This Spotify account is not on the app’s list of users.",
+        "Spotify answers only while the app’s owner has Premium.",
+        "Spotify does not accept this app’s client ID or secret.",
         "Invalid state!",
         "Spotify has ended this login",
         "Spotify has asked this app to wait",
