@@ -44,7 +44,7 @@ class Sealer:
 
     def open(self, key: str, sealed: bytes | None) -> Any:
         """Return the value, or None if it was not sealed here for this key."""
-        with suppress(InvalidToken, ValueError):
+        with suppress(InvalidToken, ValueError, KeyError, TypeError):
             fields = json.loads(self._fernet.decrypt(sealed or b""))
             if (fields["version"], fields["key"]) == (VERSION, key):
                 return fields["value"]

@@ -187,9 +187,29 @@ def test_who_waits_for_a_turn_goes_on_when_it_is_over(store: Store) -> None:
     assert [user for _, user in results] == [USERS[1]] * 3
 
 
-def test_a_pause_is_over_when_its_time_is(store: Store, let_pass: Pass) -> None:
+def test_a_pause_lasts_as_long_as_was_said(store: Store) -> None:
     store.pause(30)
     assert 29 < store.paused() <= 30
+
+
+def test_a_pause_in_memory_is_over_when_its_time_is(clock: Clock) -> None:
+    store = MemoryStore(nullcontext, clock)
+    store.pause(30)
+    store.pause(5)  # does not shorten it
+    clock.advance(29)
+    assert store.paused() == 1
+    clock.advance(1)
+    assert store.paused() == 0
+
+
+def test_a_pause_in_redis_is_shared_until_its_time_is_over(redis: RedisServer) -> None:
+    one, other = redis_store(redis), redis_store(redis)
+    one.pause(30)
+    assert 29 < other.paused() <= 30
+    redis.let_pass(30)
+    assert other.paused() == 0
+    one.close()
+    other.close()
 
 
 def test_memory_is_bounded_and_the_least_used_go_first(clock: Clock) -> None:
@@ -240,6 +260,8 @@ def test_what_redis_can_not_open_is_not_there(redis: RedisServer) -> None:
         store.sealer._fernet.encrypt(
             json.dumps({"version": 0, "key": key_a, "value": FULL.as_json()}).encode()
         ),
+        store.sealer._fernet.encrypt(b'{"of": "an unknown form"}'),
+        store.sealer._fernet.encrypt(b"[]"),
         store.sealer.seal(key_a, {"token": "of an unknown form"}),
         store.sealer.seal(key_a, ["list"]),
     ):
