@@ -186,8 +186,7 @@ class _Reader:
         value = self.environ.get(name, default).rstrip("/")
         try:
             uri = urlsplit(value)
-            local = _loopback(uri) or uri.hostname == "localhost"
-            fine = uri.scheme == "https" or (uri.scheme == "http" and local)
+            fine = uri.scheme == "https" or (uri.scheme == "http" and is_local(uri))
             fine = bool(fine and uri.hostname and _port(uri)) and not (
                 uri.query
                 or uri.fragment
@@ -243,6 +242,11 @@ def _loopback(uri: SplitResult) -> str | None:
         return host if ip_address(host).is_loopback else None
     except ValueError:
         return None
+
+
+def is_local(uri: SplitResult) -> bool:
+    """Tell whether a URI leads to this machine, by name or by address."""
+    return uri.hostname == "localhost" or _loopback(uri) is not None
 
 
 def _port(uri: SplitResult) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, g, redirect, request
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.wrappers import Response as BaseResponse
 
-from config import Config
+from config import Config, is_local
 from problems import Problem
 
 LARGEST_REQUEST = 16_384  # bytes of a body; nothing here needs one
@@ -100,10 +99,8 @@ def _own_hosts(config: Config) -> set[str]:
 def _is_loopback(host: str, ports: set[int | None]) -> bool:
     try:
         uri = urlsplit(f"//{host}")
-        if uri.netloc != host or "@" in host or uri.port not in ports:
-            return False
-        name = uri.hostname or ""
-        return name == "localhost" or ip_address(name).is_loopback
+        fine = uri.netloc == host and "@" not in host and uri.port in ports
+        return fine and is_local(uri)
     except ValueError:
         return False
 

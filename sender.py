@@ -1,10 +1,10 @@
-"""How bytes reach Spotify and come back: bounded in time, in size and in place."""
+"""How requests reach Spotify and answers come back: bounded in time, size and place."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-import socket
 import ssl
 import threading
 import time
@@ -12,32 +12,29 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Protocol
-from urllib.parse import urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlsplit
 
-import httpcore
+import httpx
 import tekore as tk
 
-from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config
+from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config, is_local
 from problems import Problem
 
-CONNECT_SECONDS = 2.0  # for one address, before the next one of the host is tried
 LARGEST = 1_000_000  # bytes of an answer's body, after decompression
 LONGEST_WAIT = 86_400.0  # seconds; the longest Retry-After that was ever seen
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
 
 FAILURES = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    asyncio.TimeoutError,
     OSError,
     ValueError,
     zlib.error,
 )
-DIED_IDLE = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
+DIED_IDLE = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 
 log = logging.getLogger("now_playing")
 
@@ -69,14 +66,14 @@ class Sender(tk.Sender):
         self._seconds = config.deadline
         self._window = window
         self._calling = calling
-        self._call = _Call()
+        self._visit = threading.local()
         # At DEBUG it would log headers, which are not ours to show.
         logging.getLogger("httpcore").setLevel(logging.INFO)
         # A code or a refresh token is never sent twice, so it never goes out on an
         # idle connection, which may have died.
         self._bases = {
-            SPOTIFY_ACCOUNTS: (config.accounts_url, self._pool(config.accounts_url, 0)),
-            SPOTIFY_API: (config.api_url, self._pool(config.api_url, None)),
+            SPOTIFY_ACCOUNTS: (config.accounts_url, _client(config.accounts_url, 0)),
+            SPOTIFY_API: (config.api_url, _client(config.api_url, None)),
         }
 
     @property
@@ -86,33 +83,33 @@ class Sender(tk.Sender):
 
     def close(self) -> None:
         """Close all connections."""
-        for _, pool in self._bases.values():
-            pool.close()
+        for _, client in self._bases.values():
+            asyncio.run_coroutine_threadsafe(client.aclose(), _loop()).result()
 
     @contextmanager
     def one_deadline(self) -> Iterator[None]:
-        """Let all calls in the block share one deadline instead of one each."""
-        self._call.shared_deadline = time.monotonic() + self._seconds
-        try:
-            yield
-        finally:
-            self._call.shared_deadline = None
+        """Let all calls in the block share one deadline. No call goes out without."""
+        self._visit.ends = time.monotonic() + self._seconds
+        yield
 
     def send(self, request: tk.Request) -> tk.Response:
         """Send what tekore wants sent, to the base that the settings name."""
         if seconds := self._window.paused():
             raise Problem("rate_limited", seconds)
         spotify = next(base for base in self._bases if request.url.startswith(base))
-        base, pool = self._bases[spotify]
+        base, client = self._bases[spotify]
         url = base + request.url[len(spotify) :]
         try:
             with self._calling():
-                status, headers, body = self._exchange(pool, url, request)
+                left = self._visit.ends - time.monotonic()
+                call = asyncio.wait_for(_exchange(client, url, request), left)
+                response = asyncio.run_coroutine_threadsafe(call, _loop()).result()
         except FAILURES as error:
             log.warning("Spotify: %s %s: %s", request.method, url, type(error).__name__)
             raise Problem("unreachable") from None
+        status, headers, body = response
         if status == 429:
-            seconds = _retry_after(headers.get("retry-after", ""))
+            seconds = _retry_after(headers.get("Retry-After", ""))
             log.warning("Spotify: rate limit, no request for %d s", seconds)
             self._window.pause(seconds)
             raise Problem("rate_limited", seconds)
@@ -124,138 +121,86 @@ class Sender(tk.Sender):
             status = 400  # the same to us; tekore 6.2 fails on a 401 to a token request
         return tk.Response(url, headers, status, _content(body))
 
-    def _exchange(
-        self, pool: httpcore.ConnectionPool, url: str, request: tk.Request
-    ) -> tuple[int, dict[str, str], bytes]:
-        call = self._call
-        call.deadline = call.shared_deadline or time.monotonic() + self._seconds
-        target = f"{url}?{urlencode(request.params)}" if request.params else url
-        headers: dict[bytes | str, bytes | str] = {
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            **(request.headers or {}),
-        }
-        content = None
-        if request.data is not None:
-            content = urlencode(request.data).encode()
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
 
-        def once() -> tuple[int, dict[str, str], bytes]:
-            call.connected = call.answered = False
-            with pool.stream(
-                request.method, target, headers=headers, content=content
-            ) as response:
-                call.answered = True
-                fields = {
-                    name.decode("latin-1").lower(): value.decode("latin-1")
-                    for name, value in response.headers
-                }
-                return response.status, fields, _read(response, fields)
-
-        try:
-            return once()
-        except DIED_IDLE:
-            # The server may close an idle connection just as we use it: try once more,
-            # if it was one, and only what can be asked twice.
-            if call.connected or call.answered or request.method != "GET":
-                raise
-        return once()
-
-    def _pool(self, base: str, most_idle: int | None) -> httpcore.ConnectionPool:
-        return httpcore.ConnectionPool(
-            ssl_context=_ssl_context(),
-            proxy=_proxy(base),
-            max_connections=None,  # the lanes' seats are the bound
-            max_keepalive_connections=most_idle,
-            keepalive_expiry=30,
-            network_backend=_Backend(self._call),
-        )
-
-
-class _Call(threading.local):
-    """The call that this thread is making: when it has to be over."""
-
-    shared_deadline: float | None = None
-    deadline = 0.0
-    connected = False  # whether it opened a connection of its own
-    answered = False  # whether the head of the answer has come
-
-    def left(self, out_of_time: type[Exception]) -> float:
-        """Return the seconds left. Raises out_of_time when there are none."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise out_of_time()
-        return left
-
-
-class _Backend(httpcore.SyncBackend):
-    """Opens connections whose every read and write ends by the call's deadline.
-
-    httpcore's own timeouts start anew at each read, so that an answer of one byte a
-    second never runs into them.
-    """
-
-    def __init__(self, call: _Call) -> None:
-        self._call = call
-
-    def connect_tcp(
-        self, host: str, port: int, *args: Any, **kwargs: Any
-    ) -> httpcore.NetworkStream:
-        self._call.connected = True
-        failure: Exception = httpcore.ConnectError()
-        for address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            left = self._call.left(httpcore.ConnectTimeout)
-            try:
-                stream = super().connect_tcp(
-                    str(address[4][0]), port, min(left, CONNECT_SECONDS)
-                )
-                return _Stream(stream, self._call)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream, call: _Call) -> None:
-        self._stream = stream
-        self._call = call
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._call.left(httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._call.left(httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        left = self._call.left(httpcore.ConnectTimeout)
-        stream = self._stream.start_tls(ssl_context, server_hostname, left)
-        return _Stream(stream, self._call)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+def _client(base: str, most_idle: int | None) -> httpx.AsyncClient:
+    """Return a client that keeps no cookies, as it serves many people."""
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    return httpx.AsyncClient(
+        cookies=no_cookies,
+        headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
+        limits=httpx.Limits(max_keepalive_connections=most_idle, keepalive_expiry=30),
+        timeout=None,  # there is a deadline for all of it
+        trust_env=not is_local(urlsplit(base)),  # a proxy is for what is far
+        verify=_ssl_context(),
+    )
 
 
 @cache
 def _ssl_context() -> ssl.SSLContext:
-    return httpcore.default_ssl_context()  # brings its own list of authorities
+    return httpx.create_ssl_context()
 
 
-def _read(response: httpcore.Response, headers: dict[str, str]) -> bytes:
+_starting = threading.Lock()
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return the loop that all calls run on: only asyncio can end one in its middle.
+
+    A read's own timeout starts anew with each byte, and a name's resolution has none.
+    """
+    with _starting:
+        return _running_loop()
+
+
+@cache
+def _running_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="spotify", daemon=True).start()
+    return loop
+
+
+async def _exchange(
+    client: httpx.AsyncClient, url: str, request: tk.Request
+) -> tuple[int, httpx.Headers, bytes]:
+    """Return status, headers and body of Spotify's answer. Raises one of FAILURES."""
+    events = []
+
+    async def trace(event: str, info: object) -> None:
+        events.append(event)
+
+    async def send() -> httpx.Response:
+        asked = client.build_request(
+            request.method,
+            url,
+            params=request.params,
+            data=request.data,
+            headers=request.headers,
+            extensions={"trace": trace},
+        )
+        return await client.send(asked, stream=True)
+
+    try:
+        response = await send()
+    except DIED_IDLE:
+        # The server may close an idle connection just as we use it: try once more, if
+        # it was one, and only what can be asked twice.
+        if request.method != "GET" or "connection.connect_tcp.started" in events:
+            raise
+        response = await send()
+    try:
+        return response.status_code, response.headers, await _read(response)
+    finally:
+        await response.aclose()
+
+
+async def _read(response: httpx.Response) -> bytes:
     """Return the body. Raises ValueError when it is too large or badly packed."""
-    encoding = headers.get("content-encoding", "identity").lower()
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip"):
         raise ValueError(encoding)
     inflater = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding == "gzip" else None
     body, cut_short = bytearray(), False
-    for chunk in response.iter_stream():
+    async for chunk in response.aiter_raw():
         body += inflater.decompress(chunk, LARGEST + 1) if inflater else chunk
         if len(body) > LARGEST:
             raise ValueError("too large")
@@ -281,16 +226,3 @@ def _retry_after(value: str) -> float:
     if not (value.isascii() and value.isdigit()):
         return USUAL_WAIT
     return min(max(float(value[:9]), 1.0), LONGEST_WAIT)
-
-
-def _proxy(base: str) -> httpcore.Proxy | None:
-    """Return the proxy that the environment names for this base, if any."""
-    uri = urlsplit(base)
-    host = uri.hostname or ""
-    address = getproxies().get(uri.scheme)
-    local = host in ("localhost", "::1") or host.startswith("127.")
-    if not address or local or proxy_bypass(host):
-        return None
-    proxy = urlsplit(address)
-    auth = (proxy.username or "", proxy.password or "") if proxy.username else None
-    return httpcore.Proxy(f"{proxy.scheme}://{proxy.hostname}:{proxy.port}", auth=auth)

@@ -7,12 +7,15 @@ import gzip
 import json
 import logging
 import re
+import socket
+import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from itertools import count
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask
@@ -782,6 +785,27 @@ def test_spotify_that_is_gone_is_unreachable(
     other = Browser(app, gone)
     assert other.log_in().status_code == 502
     assert other.get("/").status_code == 200
+
+
+def test_name_that_nobody_resolves_costs_no_more_than_the_deadline(
+    make_app: MakeApp, spotify: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C53: the system's resolver has no timeout that we could set."""
+    ended, resolve = threading.Event(), socket.getaddrinfo
+
+    def hang(*args: Any, **kwargs: Any) -> Any:
+        ended.wait()
+        return resolve(*args, **kwargs)
+
+    base = spotify.url.replace("127.0.0.1", "localhost")
+    browser = Browser(make_app(accounts_url=base, deadline=0.4), spotify)
+    query = dict(parse_qsl(urlsplit(browser.get("/login").headers["Location"]).query))
+    path = browser.code_for(query)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", hang)
+        assert browser.get(path).status_code == 502
+    ended.set()
+    assert spotify.count("token") == 0
 
 
 @pytest.mark.parametrize("endpoint", ["player", "token"])
