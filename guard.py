@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
+from datetime import timedelta
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, g, redirect, request
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import URLSafeTimedSerializer
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.wrappers import Response as BaseResponse
 
 from config import Config, is_local
 from problems import Problem
 
+COOKIE_DAYS = 180  # Spotify ends every login after six months
 LARGEST_REQUEST = 16_384  # bytes of a body; nothing here needs one
 PROBES = ("healthz", "readyz")  # they come by address, whatever the app's name is
 ACTIONS = ("main", "login", "callback", "logout")  # they use or change something
@@ -20,8 +26,30 @@ ACTIONS = ("main", "login", "callback", "logout")  # they use or change somethin
 log = logging.getLogger("now_playing")
 
 
+class App(Flask):
+    """Flask, except that an unexpected error is logged without its text."""
+
+    def log_exception(self, exc_info: Any) -> None:
+        """Log the type and the places: the text may hold what no log should."""
+        places = "".join(traceback.format_tb(exc_info[2]))
+        log.error("%s at\n%s", exc_info[0].__name__, places)
+
+
+class CookieSession(SecureCookieSessionInterface):
+    """Flask's signed cookie; its signer is made once instead of at each request."""
+
+    def __init__(self, app: Flask) -> None:
+        self._signer = super().get_signing_serializer(app)
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        return self._signer
+
+
 def install(app: Flask, config: Config, art_origin: str | None) -> None:
     """Check every request, and give every answer its headers and its log line."""
+    app.url_map.merge_slashes = False  # or a redirect would repeat the query
+    app.config.update(_settings(config))
+    app.session_interface = CookieSession(app)
     own_hosts = _own_hosts(config)
     ports = {urlsplit(origin).port for origin in own_hosts} | {config.port}
     headers = _headers(config, art_origin)
@@ -61,6 +89,20 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
             1000 * (time.perf_counter() - started) if started else 0,
         )
         return response
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Return Flask's settings (OWASP session management cheat sheet)."""
+    return {
+        "SECRET_KEY": config.secret_key,
+        # Cookies ignore ports, so the name has to be the app's own.
+        "SESSION_COOKIE_NAME": "__Host-now_playing" if config.secure else "now_playing",
+        "SESSION_COOKIE_SECURE": config.secure,
+        "SESSION_COOKIE_SAMESITE": "Lax",  # Strict would lose it at the callback
+        "SESSION_REFRESH_EACH_REQUEST": False,
+        "PERMANENT_SESSION_LIFETIME": timedelta(days=COOKIE_DAYS),
+        "SEND_FILE_MAX_AGE_DEFAULT": 31_536_000,  # static URLs change with the content
+    }
 
 
 def _check_action(endpoint: str | None, origin: str) -> None:

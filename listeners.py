@@ -20,6 +20,7 @@ ENDED = Token("", None, 0)  # in place of a token that Spotify has ended
 FRESH_SECONDS = 2.0  # however many tabs ask, Spotify is asked once in this time
 RECENT_SECONDS = 4.0  # good enough for the rest of a flood while one of it asks
 
+LOGIN_PROBLEMS = {"rate_limited": "login_later", "unreachable": "login_failed"}
 POLL_MS = {"playing": 5_000, "paused": 15_000, "nothing": 30_000}  # ad, unknown: 5 s
 
 log = logging.getLogger("now_playing")
@@ -28,10 +29,11 @@ log = logging.getLogger("now_playing")
 class Look(NamedTuple):
     """One look at a person: exactly one of playing and problem is there.
 
-    poll_after_ms: when to look again, in milliseconds; 0 means never.
+    account: who that is at Spotify, if known. poll_after_ms: when to look again, in
+    milliseconds; 0 means never.
     """
 
-    user: User
+    account: Account | None
     playing: NowPlaying | None
     problem: Problem | None
     poll_after_ms: int
@@ -55,23 +57,31 @@ class Listeners:
 
     def log_in(self, code: str, verifier: str | None) -> str:
         """Exchange the code and return a fresh user ID. Raises Problem."""
-        with self._spotify.one_deadline():
-            token = self._spotify.exchange(code, verifier)
-            user = User(token, self._account(token))
+        try:
+            with self._spotify.one_deadline():
+                token = self._spotify.exchange(code, verifier)
+                user = User(token, self._account(token))
+        except Problem as problem:
+            log.warning("login failed: %s", problem.name)
+            words = LOGIN_PROBLEMS.get(problem.name, problem.name)
+            raise Problem(words, problem.retry_after) from None
         user_id = secrets.token_urlsafe(24)
         self._users.put(user_id, user)
+        log.info("login of user %s", _tag(user_id))
         return user_id
 
-    def log_out(self, user_id: str) -> bool:
-        """Forget the person, and tell whether there was one."""
-        return self._users.pop(user_id) is not None
+    def log_out(self, user_id: str) -> None:
+        """Forget the person."""
+        user = self._users.pop(user_id)
+        if user and user.token != ENDED:
+            log.info("logout of user %s", _tag(user_id))
 
     def knows(self, user_id: str | None) -> bool:
         """Tell whether somebody is logged in under this ID."""
         user = self._users.get(user_id) if user_id else None
         return user is not None and user.token != ENDED
 
-    def look(self, user_id: str, *, with_account: bool = False) -> Look:
+    def look(self, user_id: str | None, *, with_account: bool = False) -> Look:
         """Return the person, and an answer that is not older than FRESH_SECONDS.
 
         Concurrent looks at one person wait for the one call under way, or make do with
@@ -79,6 +89,8 @@ class Listeners:
         Spotify account, if that failed at login. Raises Problem with status 401 when
         the person is not, or no longer, logged in.
         """
+        if not user_id:
+            raise Problem("logged_out")
         user = self._known(user_id)
         try:
             if seconds := self._store.paused():
@@ -96,7 +108,7 @@ class Listeners:
         except Problem as problem:
             if problem.status == 401:
                 raise
-            return Look(user, None, problem, problem.poll_after_ms)
+            return Look(user.account, None, problem, problem.poll_after_ms)
         assert user.answer
         return self._look(user, user.answer)
 
@@ -117,7 +129,7 @@ class Listeners:
             if isinstance(error, Unauthorised):
                 error = Problem("session_ended")
             if error.name == "session_ended":
-                log.warning("Spotify ended the login of user %s", tag(user_id))
+                log.warning("Spotify ended the login of user %s", _tag(user_id))
                 self._keep(user_id, User(ENDED))  # so that each tab hears the reason
             if error.name == "rate_limited" or error.status == 401:
                 raise error from None
@@ -158,7 +170,7 @@ class Listeners:
         age = 1000 * (self._clock() - answer.at)
         if answer.problem:
             problem = Problem(answer.problem)
-            return Look(user, None, problem, problem.poll_after_ms)
+            return Look(user.account, None, problem, problem.poll_after_ms)
         assert answer.playing
         playing = answer.playing.after(age)
         wait = POLL_MS.get(playing.state, POLL_MS["playing"]) - age
@@ -166,9 +178,11 @@ class Listeners:
             left = playing.duration_ms - (playing.progress_ms or 0)
             wait = min(wait, left + 1000)
         # Before the answer has aged, asking again brings the same one.
-        return Look(user, playing, None, int(max(wait, 1000 * FRESH_SECONDS - age, 1)))
+        return Look(
+            user.account, playing, None, int(max(wait, 1000 * FRESH_SECONDS - age, 1))
+        )
 
 
-def tag(user_id: str) -> str:
+def _tag(user_id: str) -> str:
     """Return a name for the log that does not let its reader in."""
     return hashlib.sha256(user_id.encode()).hexdigest()[:8]
