@@ -143,59 +143,27 @@ class _Reader:
         return value
 
     def redirect_uri(self, value: str, port: int) -> SplitResult:
-        """Check Spotify's rules (developer documentation, concepts/redirect_uri)."""
         try:
             uri = urlsplit(value if "://" in value else f"http://{value}")
             port = uri.port or port
         except ValueError:
             uri = urlsplit("")
-        host = uri.hostname or ""
-        taken = uri.path in TAKEN_PATHS or uri.path.startswith("/static/")
-        path_works = PATH.fullmatch(uri.path) and not taken
-        path = uri.path if path_works else "/callback"
-        own_port = f":{uri.port}" if uri.port else ""
-        instead = f"http://127.0.0.1:{port}{path}"
-        if "." in host and not _loopback(uri) and not host.endswith(".localhost"):
-            instead = f"https://{host}{own_port}{path}"
-        for wrong, what in (
-            (
-                not re.match(r"(?i)https?://[^/@]+(/|$|\?|#)", value),
-                "is not a web address",
-            ),
-            (not host or uri.port == 0, "is not a web address"),
-            (
-                host.endswith("localhost"),
-                "uses localhost, which Spotify does not allow",
-            ),
-            (
-                uri.scheme == "http" and not _loopback(uri),
-                "is plain http, which Spotify allows only for 127.0.0.1 and [::1]",
-            ),
-            (re.search(r"[?#]", value), "has a query or a fragment"),
-            (not path_works, "needs a path of its own, of letters, digits, - and /"),
-        ):
-            if wrong:
-                self.problems.append(
-                    f"SPOTIFY_REDIRECT_URI {what}: write {instead} "
-                    "here and in the dashboard"
-                )
-                break
+        if wrong := _wrong_with(value, uri):
+            self.problems.append(
+                f"SPOTIFY_REDIRECT_URI {wrong}: write {_right_uri(uri, port)} "
+                "here and in the dashboard"
+            )
         return uri
 
     def base_url(self, name: str, default: str) -> str:
         value = self.environ.get(name, default).rstrip("/")
         try:
             uri = urlsplit(value)
-            fine = uri.scheme == "https" or (uri.scheme == "http" and is_local(uri))
-            fine = bool(fine and uri.hostname and _port(uri)) and not (
-                uri.query
-                or uri.fragment
-                or "@" in uri.netloc
-                or re.search(r"\s", value)
-            )
+            safe = uri.scheme == "https" or (uri.scheme == "http" and is_local(uri))
+            fine = safe and uri.hostname and _port(uri)
         except ValueError:
             fine = False
-        if not fine:
+        if not fine or re.search(r"[?#@\s]", value):
             self.problems.append(
                 f"{name} is not an https address (or http on this machine): write one "
                 f"like {default}"
@@ -233,6 +201,37 @@ class _Reader:
                 "logins: set REDIS_URL, or WORKERS to 1"
             )
         return value
+
+
+def _wrong_with(value: str, uri: SplitResult) -> str | None:
+    """Apply Spotify's rules (developer documentation, concepts/redirect_uri)."""
+    web_address = re.match(r"(?i)https?://[^/@]+(/|$|\?|#)", value)
+    if not web_address or not uri.hostname or uri.port == 0:
+        return "is not a web address"
+    if uri.hostname.endswith("localhost"):
+        return "uses localhost, which Spotify does not allow"
+    if uri.scheme == "http" and not _loopback(uri):
+        return "is plain http, which Spotify allows only for 127.0.0.1 and [::1]"
+    if re.search(r"[?#]", value):
+        return "has a query or a fragment"
+    if not _is_free(uri.path):
+        return "needs a path of its own, of letters, digits, - and /"
+    return None
+
+
+def _right_uri(uri: SplitResult, port: int) -> str:
+    """Return the nearest redirect URI that Spotify and this app would take."""
+    host, path = uri.hostname or "", uri.path if _is_free(uri.path) else "/callback"
+    if "." not in host or _loopback(uri) or host.endswith(".localhost"):
+        return f"http://127.0.0.1:{port}{path}"
+    own_port = f":{uri.port}" if uri.port else ""
+    return f"https://{host}{own_port}{path}"
+
+
+def _is_free(path: str) -> bool:
+    """Tell whether a path can be the callback's own."""
+    taken = path in TAKEN_PATHS or path.startswith("/static/")
+    return bool(PATH.fullmatch(path)) and not taken
 
 
 def _loopback(uri: SplitResult) -> str | None:
