@@ -144,15 +144,21 @@ def test_many_people_log_in_at_once(flow: str, app: Flask, spotify: StandIn) -> 
 # ---- Refreshing
 
 
-def test_fifty_requests_on_an_expired_token_refresh_once(
-    flow: str, app: Flask, browser: Browser, spotify: StandIn, clock: Clock
-) -> None:
-    """C54: and all fifty get the page with the track."""
+@pytest.fixture
+def late(browser: Browser, spotify: StandIn, clock: Clock) -> Browser:
+    """A browser whose access token has expired."""
     spotify.play("track")
     browser.log_in()
     clock.advance(3600)
     spotify.forget()
-    tabs = twins(app, spotify, browser, 50)
+    return browser
+
+
+def test_fifty_requests_on_an_expired_token_refresh_once(
+    flow: str, app: Flask, late: Browser, spotify: StandIn
+) -> None:
+    """C54: and all fifty get the page with the track."""
+    tabs = twins(app, spotify, late, 50)
     pages = at_once([partial(tab.get, "/") for tab in tabs])
     assert [page.status_code for page in pages] == [200] * 50
     assert all("Postcards to the Ferryman" in page.text for page in pages)
@@ -160,14 +166,10 @@ def test_fifty_requests_on_an_expired_token_refresh_once(
 
 
 def test_fifty_requests_on_an_expired_token_refresh_once_on_the_server_too(
-    flow: str, app: Flask, browser: Browser, spotify: StandIn, clock: Clock
+    flow: str, app: Flask, late: Browser, spotify: StandIn
 ) -> None:
     """C54: through the lanes, where a request may start over."""
-    spotify.play("track")
-    browser.log_in()
-    clock.advance(3600)
-    spotify.forget()
-    answers = served(app, ["/", "/now-playing"] * 25, browser.cookie)
+    answers = served(app, ["/", "/now-playing"] * 25, late.cookie)
     assert [status for status, _ in answers] == [200] * 50
     assert all("Postcards to the Ferryman" in body for _, body in answers)
     assert (spotify.count("token"), spotify.count("player")) == (1, 1)

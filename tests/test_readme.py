@@ -35,6 +35,16 @@ def test_routes_and_errors_are_all_told() -> None:
         assert f"`{name}`" in README
 
 
+def test_drawing_of_the_modules_is_true() -> None:
+    drawing = README.partition("flowchart")[2].partition("```")[0]
+    used_by_all = names(r"`(\w+)`", README.partition("used by all:")[2].split("\n")[0])
+    drawn = names(r"<b>(\w+)</b>", drawing) | used_by_all
+    assert drawn == {path.stem for path in HOME.glob("*.py")} | {"stand_in"}
+    for user, used in re.findall(r"(\w+) --> (\w+)", drawing):
+        code = (HOME / f"{user}.py").read_text("utf-8")
+        assert re.search(rf"^(from {used} import|import {used}$)", code, re.M)
+
+
 def test_messages_in_the_table_of_failures_are_real() -> None:
     words = " ".join(kind.message for kind in KINDS.values())
     for message in (
