@@ -66,7 +66,7 @@ class Sender(tk.Sender):
         self._seconds = config.deadline
         self._window = window
         self._calling = calling
-        self._visit = threading.local()
+        self._visit = _Visit()
         # At DEBUG it would log headers, which are not ours to show.
         logging.getLogger("httpcore").setLevel(logging.INFO)
         # A code or a refresh token is never sent twice, so it never goes out on an
@@ -88,9 +88,12 @@ class Sender(tk.Sender):
 
     @contextmanager
     def one_deadline(self) -> Iterator[None]:
-        """Let all calls in the block share one deadline. No call goes out without."""
+        """Let all calls in the block share one deadline instead of one each."""
         self._visit.ends = time.monotonic() + self._seconds
-        yield
+        try:
+            yield
+        finally:
+            self._visit.ends = None
 
     def send(self, request: tk.Request) -> tk.Response:
         """Send what tekore wants sent, to the base that the settings name."""
@@ -101,7 +104,8 @@ class Sender(tk.Sender):
         url = base + request.url[len(spotify) :]
         try:
             with self._calling():
-                left = self._visit.ends - time.monotonic()
+                now = time.monotonic()
+                left = (self._visit.ends or now + self._seconds) - now
                 call = asyncio.wait_for(_exchange(client, url, request), left)
                 response = asyncio.run_coroutine_threadsafe(call, _loop()).result()
         except FAILURES as error:
@@ -120,6 +124,12 @@ class Sender(tk.Sender):
         if status == 401 and spotify == SPOTIFY_ACCOUNTS:
             status = 400  # the same to us; tekore 6.2 fails on a 401 to a token request
         return tk.Response(url, headers, status, _content(body))
+
+
+class _Visit(threading.local):
+    """What this thread's calls are for. ends: by when all of them have to be over."""
+
+    ends: float | None = None
 
 
 def _client(base: str, most_idle: int | None) -> httpx.AsyncClient:
