@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from secrets import token_urlsafe
-from typing import Any, TypeVar
+from typing import Any
 
-Value = TypeVar("Value")
 Grant = dict[str, str]  # What was asked, and the person who agreed.
 SCOPE = "user-read-currently-playing"
 SECURE_URI = re.compile(
@@ -32,15 +31,6 @@ def api_error(status: int, message: str) -> Refused:
     return Refused(status, {"error": {"status": status, "message": message}})
 
 
-class Recent(dict[str, Value]):
-    """A dict that drops its oldest entry beyond 10,000: the demo runs for days."""
-
-    def __setitem__(self, key: str, value: Value) -> None:
-        super().__setitem__(key, value)
-        if len(self) > 10_000:
-            del self[next(iter(self))]
-
-
 @dataclass(kw_only=True, eq=False)
 class Accounts:
     """The accounts service, without its HTTP; times are in seconds."""
@@ -53,9 +43,9 @@ class Accounts:
 
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
-        self._codes: Recent[tuple[Grant, float]] = Recent()
-        self._access: Recent[tuple[Grant, float]] = Recent()
-        self._refresh: Recent[Grant] = Recent()
+        self._codes: dict[str, tuple[Grant, float]] = {}
+        self._access: dict[str, tuple[Grant, float]] = {}
+        self._refresh: dict[str, Grant] = {}
 
     def refusal(self, query: Mapping[str, str]) -> str:
         """Return why this authorise request is refused, or an empty string."""
@@ -73,13 +63,12 @@ class Accounts:
         invalid = re.search("[^a-z -]", query.get("scope", ""))
         return "INVALID_SCOPE: Invalid scope" if invalid else ""
 
-    def grant(self, redirect_uri: str, person: str = "robin", **params: str) -> str:
+    def grant(self, /, redirect_uri: str, person: str = "robin", **params: str) -> str:
         """Issue a code, as Agree does; `params` are those of the authorise request."""
-        code, client_id = token_urlsafe(48), self.client_id or ""
-        asked = {"client_id": client_id, "scope": SCOPE, "code_challenge": ""} | params
+        code = token_urlsafe(48)
+        asked = {"client_id": "", "scope": SCOPE, "code_challenge": ""} | params
         asked |= {"redirect_uri": redirect_uri, "person": person}
-        with self.lock:
-            self._codes[code] = asked, self.clock() + 600
+        self._codes[code] = asked, self.clock() + 600
         return code
 
     def token(self, form: Mapping[str, str], basic: str) -> dict[str, Any]:
@@ -114,7 +103,7 @@ class Accounts:
     def _check_client(self, allowed: Grant, client: str | None, basic: str) -> None:
         pair = f"{allowed['client_id']}:{self.client_secret}".encode()
         if allowed["code_challenge"]:
-            if not client or client != (allowed["client_id"] or client):
+            if client != allowed["client_id"]:
                 raise oauth_error("invalid_client", "Invalid client")
         elif self.client_secret and basic != f"Basic {b64encode(pair).decode()}":
             raise oauth_error("invalid_client", "Invalid client secret")
@@ -133,8 +122,7 @@ class Accounts:
     def whose(self, authorization: str, scope: str = "") -> str:
         """Return the person behind an access token."""
         token = authorization.removeprefix("Bearer ")
-        with self.lock:
-            allowed, expires = self._access.get(token, (None, 0.0))
+        allowed, expires = self._access.get(token, (None, 0.0))
         if allowed is None:
             raise api_error(401, "Invalid access token")
         if self.clock() >= expires:
@@ -145,11 +133,9 @@ class Accounts:
 
     def expire_tokens(self) -> None:
         """Let every access token have expired."""
-        with self.lock:
-            for token, (allowed, _) in list(self._access.items()):
-                self._access[token] = allowed, float("-inf")
+        for token, (allowed, _) in list(self._access.items()):
+            self._access[token] = allowed, float("-inf")
 
     def revoke(self) -> None:
         """Let every refresh token be dead."""
-        with self.lock:
-            self._refresh.clear()
+        self._refresh.clear()

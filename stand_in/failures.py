@@ -1,31 +1,26 @@
 """The known ways in which Spotify, or the road to it, fails."""
 
-from __future__ import annotations
-
-import functools
-import gzip
 import json
 import socket
 import struct
 from collections.abc import Callable
 from http.client import responses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Event
 
-if TYPE_CHECKING:
-    from .handler import Handler
-
-Failure = bytes | Callable[["Handler"], None]
+# A callable gets the connection, and what is set when Spotify works again.
+Failure = bytes | Callable[[socket.socket, Event], None]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
-def answer(status: int, body: object = "", *headers: str, kind: str = "") -> bytes:
+def answer(status: int, body: object = "", *headers: str) -> bytes:
     """Return what goes over the wire: a string as it is, anything else as JSON."""
-    if isinstance(body, str):
-        kind = kind or ("text/html" if body.startswith("<") else "text/plain")
+    kind, text = "application/json", body
+    if not isinstance(text, str):
+        text = json.dumps(body)
     else:
-        kind, body = "application/json", json.dumps(body)
-    data = body.encode(errors="replace")
+        kind = "text/html" if text.startswith("<") else "text/plain"
+    data = text.encode(errors="replace")
     lines = [f"HTTP/1.1 {status} {responses.get(status, '')}", *headers]
     if status != 204:
         lines.append(f"Content-Length: {len(data)}")
@@ -34,37 +29,25 @@ def answer(status: int, body: object = "", *headers: str, kind: str = "") -> byt
     return "\r\n".join([*lines, "", ""]).encode() + data
 
 
-def hang(handler: Handler) -> None:
+def send(failure: Failure, connection: socket.socket, healed: Event) -> None:
+    """Fail the request that has come over this connection."""
+    if callable(failure):
+        return failure(connection, healed)
+    # With its end in the same packet no client tries this connection again.
+    connection.sendall(failure, getattr(socket, "MSG_MORE", 0))
+    connection.shutdown(socket.SHUT_WR)
+
+
+def hang(connection: socket.socket, healed: Event) -> None:
     """Say nothing until healed."""
-    handler.healed.wait()
+    healed.wait()
 
 
-def drip(start: bytes, handler: Handler) -> None:
-    """Send the start, then a byte each second until healed."""
-    handler.wfile.write(start)
-    while not handler.healed.wait(1):
-        handler.wfile.write(b".")
-        handler.wfile.flush()
-
-
-def reset(handler: Handler) -> None:
+def reset(connection: socket.socket, healed: Event) -> None:
     """Close so that the other side sees a reset, not an end."""
     linger = struct.pack("ii", 1, 0)
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    socket.close(handler.connection.detach())
-
-
-def flood(handler: Handler) -> None:
-    """Send 100 MB."""
-    handler.wfile.write(OK + b"Content-Length: 100000000\r\n\r\n")
-    for _ in range(100):
-        handler.wfile.write(b" " * 1_000_000)
-
-
-def gzip_bomb(handler: Handler) -> None:
-    """Send 100 kB that unpack to 100 MB."""
-    handler.wfile.write(OK + b"Content-Encoding: gzip\r\n\r\n")
-    handler.wfile.write(gzip.compress(b" " * 100_000_000, 1))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    socket.close(connection.detach())
 
 
 FAILURES: dict[str, Failure] = {
@@ -77,9 +60,5 @@ FAILURES |= {
     "cut_short": OK + b'Content-Length: 9999\r\n\r\n{"item":',
     "not_http": b"\x00\xff" * 99,
     "hang": hang,
-    "drip_headers": functools.partial(drip, OK + b"X-Slow: "),
-    "drip_body": functools.partial(drip, OK + b"Content-Length: 9999\r\n\r\n"),
     "reset": reset,
-    "flood": flood,
-    "gzip_bomb": gzip_bomb,
 }
