@@ -11,6 +11,7 @@ from secrets import token_urlsafe
 from typing import Any
 
 Grant = dict[str, str]  # What was asked, and the person who agreed.
+PEOPLE = {"robin": "Robin Vale", "mika": "Mika Okonjo", "ines": "Inès Aldana"}
 SCOPE = "user-read-currently-playing"
 SECURE_URI = re.compile(
     r"(https://(?!localhost(:|/|$))[\w.-]+|http://(127\.0\.0\.1|\[::1\]))"
@@ -20,7 +21,10 @@ SECURE_URI = re.compile(
 
 
 class Refused(Exception):
-    """An error as the answer: its status and its body."""
+    """An error as the answer."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        self.status, self.body = status, body
 
 
 def oauth_error(error: str, description: str) -> Refused:

@@ -8,18 +8,17 @@ from http.client import responses
 from pathlib import Path
 from threading import Event
 
-# A callable gets the connection, and what is set when Spotify works again.
-Failure = bytes | Callable[[socket.socket, Event], None]
+# What is sent, or who is called: with the connection, and what is set when healed.
+Failure = bytes | Callable[[socket.socket, Event], object]
+How = str | Failure
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 def answer(status: int, body: object = "", *headers: str) -> bytes:
     """Return what goes over the wire: a string as it is, anything else as JSON."""
-    kind, text = "application/json", body
-    if not isinstance(text, str):
-        text = json.dumps(body)
-    else:
-        kind = "text/html" if text.startswith("<") else "text/plain"
+    text, kind = json.dumps(body), "application/json"
+    if isinstance(body, str):
+        text, kind = body, "text/html" if body.startswith("<") else "text/plain"
     data = text.encode(errors="replace")
     lines = [f"HTTP/1.1 {status} {responses.get(status, '')}", *headers]
     if status != 204:
@@ -27,20 +26,6 @@ def answer(status: int, body: object = "", *headers: str) -> bytes:
     if data:
         lines.append(f"Content-Type: {kind}; charset=utf-8")
     return "\r\n".join([*lines, "", ""]).encode() + data
-
-
-def send(failure: Failure, connection: socket.socket, healed: Event) -> None:
-    """Fail the request that has come over this connection."""
-    if callable(failure):
-        return failure(connection, healed)
-    # With its end in the same packet no client tries this connection again.
-    connection.sendall(failure, getattr(socket, "MSG_MORE", 0))
-    connection.shutdown(socket.SHUT_WR)
-
-
-def hang(connection: socket.socket, healed: Event) -> None:
-    """Say nothing until healed."""
-    healed.wait()
 
 
 def reset(connection: socket.socket, healed: Event) -> None:
@@ -59,6 +44,18 @@ FAILURES: dict[str, Failure] = {
 FAILURES |= {
     "cut_short": OK + b'Content-Length: 9999\r\n\r\n{"item":',
     "not_http": b"\x00\xff" * 99,
-    "hang": hang,
+    "hang": lambda _, healed: healed.wait(),
     "reset": reset,
 }
+
+
+def fail(how: How, connection: socket.socket, healed: Event) -> None:
+    """Answer as told, by name or else, and end the connection."""
+    failure = FAILURES[how] if isinstance(how, str) else how
+    if isinstance(failure, bytes):
+        # With its end in the same packet no client tries this connection again.
+        connection.sendall(failure, getattr(socket, "MSG_MORE", 0))
+        connection.shutdown(socket.SHUT_WR)
+    else:
+        failure(connection, healed)
+    raise ConnectionAbortedError

@@ -1,11 +1,9 @@
-"""What plays in the stand-in, and to whom."""
+"""What plays in the stand-in, and when."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-PEOPLE = {"robin": "Robin Vale", "mika": "Mika Okonjo", "ines": "Inès Aldana"}
 
 
 class Item(NamedTuple):
@@ -29,16 +27,3 @@ def at(items: Sequence[Item], since: float, now: float) -> dict[str, Any] | None
         left, items = left - items[0].seconds, items[1:]
     started = {"timestamp": int((now - left) * 1000), "progress_ms": int(left * 1000)}
     return None if items[0].answer is None else started | items[0].answer
-
-
-def profile(person: str, api_url: str) -> dict[str, Any]:
-    """Return the profile of one of these people, or of anybody else."""
-    return {
-        "id": person,
-        "display_name": PEOPLE.get(person, person),
-        "external_urls": {"spotify": f"https://open.spotify.com/user/{person}"},
-        "href": f"{api_url}/users/{person}",
-        "images": [],
-        "type": "user",
-        "uri": f"spotify:user:{person}",
-    }

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import socket
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from math import inf
 from threading import Event, Semaphore, Thread
 from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
-from .accounts import Accounts
-from .failures import FAILURES, Failure
-from .programme import PEOPLE, at, programme
+from .accounts import PEOPLE, Accounts, api_error
+from .failures import FAILURES, How, fail
+from .programme import at, programme
 from .website import ENDPOINTS, Call, create_website
 
 HOST = "127.0.0.1"
 LONGEST_BODY = 65_536
-How = str | Failure
 
 
 class Connection(WSGIRequestHandler):
@@ -35,6 +33,8 @@ class Connection(WSGIRequestHandler):
 
     def run_wsgi(self) -> None:
         """Answer as Werkzeug does, but without closing the connection after it."""
+        if self.server.fileno() < 0:  # the port has been closed
+            raise ConnectionAbortedError
         length = self.headers.get("Content-Length", "0")
         short = length.isdecimal() and len(length) < 6 and int(length) <= LONGEST_BODY
         if not short or "Transfer-Encoding" in self.headers:
@@ -80,12 +80,11 @@ class StandIn(Accounts):
 
     port: int = 0
     delay = 0.0
-    stopped = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         website = create_website(self)
-        # Not bound by Werkzeug, which ends the program when the port is taken.
+        # Werkzeug itself ends the program when the port is taken.
         with socket.create_server((HOST, self.port), backlog=128) as listener:
             fd = listener.fileno()
             self._server = make_server(HOST, 0, website, True, 1, Connection, fd=fd)
@@ -94,11 +93,10 @@ class StandIn(Accounts):
         self.api_url = f"{self.url}/v1"
         self.programme = programme(self.url)
         self.plays: dict[str | None, tuple[Any, float]] = {None: ("programme", 0.0)}
+        self.calls: list[Call] = []
         self.failing: dict[str, tuple[How, float]] = {}
         self._healed = {endpoint: Event() for endpoint in ENDPOINTS}
         self._holds: dict[str | None, Hold] = {}
-        self._calls: deque[Call] = deque(maxlen=10_000)
-        self._since: dict[str, float] = {}
 
     def start(self) -> None:
         serve = self._server.serve_forever
@@ -106,7 +104,6 @@ class StandIn(Accounts):
 
     def stop(self) -> None:
         """Close the port, and every connection at its next request."""
-        self.stopped = True
         self._server.shutdown()
         self._server.server_close()
         self.heal()
@@ -118,46 +115,36 @@ class StandIn(Accounts):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    @property
-    def calls(self) -> list[Call]:
-        """What reached the four endpoints, oldest first."""
-        return list(self._calls)
-
     def count(self, endpoint: str) -> int:
         return sum(call.endpoint == endpoint for call in self.calls)
 
     def forget(self) -> None:
         """Forget the calls."""
-        self._calls.clear()
+        self.calls.clear()
 
     def play(self, what: Any, person: str | None = None) -> None:
         """Let an item play, by name, or "programme", a payload, or None for a 204."""
         if isinstance(what, str) and what not in (*self.programme, "programme"):
-            raise ValueError(f"No {what!r} among {', '.join(self.programme)}")
+            raise api_error(400, f"No {what!r} among {', '.join(self.programme)}")
         if person is None:
             self.plays.clear()
         self.plays[person] = what, self.clock()
 
     def playing(self, person: str) -> Any:
         """Return what the player answers this person; None is a 204."""
-        now = self.clock()
+        now, (*items, _) = self.clock(), self.programme.values()
         what, since = self.plays.get(person) or self.plays[None]
         if what == "programme":
             # Everybody starts with music, and no two people with the same.
             first = [*PEOPLE, person].index(person) % len(PEOPLE)
-            *items, _ = self.programme.values()
-            return at(
-                items[first:] + items[:first], self._since.setdefault(person, now), now
-            )
-        if isinstance(what, str):
-            return at([self.programme[what]], since, now)
-        return what
+            _, since = self.plays.setdefault(person, (what, now))
+            return at(items[first:] + items[:first], since, now)
+        return at([self.programme[what]], since, now) if isinstance(what, str) else what
 
-    def fail(self, endpoint: str, how: How, times: float = math.inf) -> None:
+    def fail(self, endpoint: str, how: How, times: float = inf) -> None:
         """Fail as named in FAILURES, with bytes for the wire, or by calling `how`."""
-        known = not isinstance(how, str) or how in FAILURES
-        if endpoint not in ENDPOINTS or not known:
-            raise ValueError(f"No {how!r} of {endpoint!r} among {', '.join(FAILURES)}")
+        if endpoint not in ENDPOINTS or (isinstance(how, str) and how not in FAILURES):
+            raise api_error(400, f"No {how!r} of {endpoint!r} in {', '.join(FAILURES)}")
         self.failing[endpoint] = how, times
 
     def heal(self, endpoint: str | None = None) -> None:
@@ -177,19 +164,22 @@ class StandIn(Accounts):
             del self._holds[endpoint]
             hold.release()
 
-    def arrive(self, call: Call) -> tuple[Failure | None, Event]:
-        """Note the call; return how it fails, if it does, and what ends that."""
+    def arrive(self, call: Call, connection: socket.socket) -> None:
+        """Note the call, and fail it when told to."""
         with self.lock:
-            self._calls.append(call)
-            how, times = self.failing.pop(call.endpoint, (None, 0.0))
-            if how is not None and times > 1:
+            self.calls.append(call)
+            del self.calls[:-10_000]
+            how, times = self.failing.pop(call.endpoint, ("", 0.0))
+            if times > 1:
                 self.failing[call.endpoint] = how, times - 1
             healed = self._healed[call.endpoint]
-        return FAILURES[how] if isinstance(how, str) else how, healed
+        if times:
+            self.wait(call.endpoint)
+            fail(how, connection, healed)
 
     def wait(self, endpoint: str | None) -> None:
         """Wait as long as an answer of this endpoint has to."""
-        if endpoint in ENDPOINTS:
+        if self.delay and endpoint in ENDPOINTS:
             time.sleep(self.delay)
         if hold := self._holds.get(endpoint):
             hold.wait()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +26,6 @@ from config import Config
 from problems import KINDS, Problem
 from stand_in import StandIn
 from stand_in.failures import answer
-from stand_in.handler import Handler
 from tests.browser import (
     ADDRESSES,
     COUNT_FULL_SCREEN,
@@ -346,9 +346,9 @@ def test_five_tabs_ask_spotify_as_one(arrive: Arrive) -> None:
     visitor = arrive().stop_the_clock()
     times: list[float] = []
 
-    def note(handler: Handler) -> None:
+    def note(connection: socket.socket, _: Event) -> None:
         times.append(time.monotonic())
-        handler.get_player()
+        connection.sendall(answer(200, visitor.spotify.playing("robin")))
 
     visitor.spotify.fail("player", note)
     pages = [visitor.meets("track")]

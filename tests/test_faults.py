@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from itertools import count
+from socket import socket
+from threading import Event
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,11 +26,10 @@ from werkzeug.test import TestResponse
 from app import create_app
 from config import Config
 from stand_in import FAILURES, StandIn
-from stand_in.failures import Failure, answer
-from stand_in.handler import Handler
+from stand_in.failures import Failure, How, answer
 from tests.conftest import CLIENT_ID, SECRET, Browser, Clock, MakeApp
+from tests.wire import LARGE, SLOW
 
-How = str | Failure
 CLOSE = "Connection: close"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 TRACK = {"item": {"type": "track", "name": "Real"}, "is_playing": True}
@@ -44,7 +45,6 @@ OUTCOMES = {  # of an answer that is not a success; all others are unreachable
     "empty_200": "nothing",
 }
 ENDED = {"expired_token", "invalid_token"}
-SLOW = {"hang", "drip_headers", "drip_body"}
 
 
 def raw(*headers: bytes, body: bytes = PLAYS) -> bytes:
@@ -60,25 +60,25 @@ def zipped(body: bytes) -> bytes:
     return sized(body, b"Content-Encoding: gzip")
 
 
-def dripping(start: bytes, drop: bytes, end: bytes = b"") -> Callable[[Handler], None]:
+def dripping(start: bytes, drop: bytes, end: bytes = b"") -> Failure:
     """Make a failure that is never idle for long, and fine in the end: after 3 s."""
 
-    def drip(handler: Handler) -> None:
-        handler.connection.sendall(start)
+    def drip(connection: socket, healed: Event) -> None:
+        connection.sendall(start)
         for _ in range(60):
-            if handler.healed.wait(0.05):
+            if healed.wait(0.05):
                 break
-            handler.connection.sendall(drop)
-        handler.connection.sendall(end)
+            connection.sendall(drop)
+        connection.sendall(end)
 
     return drip
 
 
-def endless(start: bytes, more: bytes) -> Callable[[Handler], None]:
-    def pour(handler: Handler) -> None:
-        handler.connection.sendall(start)
-        while not handler.healed.is_set():
-            handler.connection.sendall(more)
+def endless(start: bytes, more: bytes) -> Failure:
+    def pour(connection: socket, healed: Event) -> None:
+        connection.sendall(start)
+        while not healed.is_set():
+            connection.sendall(more)
 
     return pour
 
@@ -212,7 +212,7 @@ def app(
     """The app; where a fault only ends with the deadline, that is soon."""
     flow = request.getfixturevalue("flow") if "flow" in request.fixturenames else "pkce"
     params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    slow = [*SLOW, *DRIPS.values()]
+    slow = [*SLOW.values(), *DRIPS.values()]
     app = apps(flow, 0.4 if params.get("how") in slow else 5.0)
     yield app
     users = app.extensions["store"].users
@@ -223,6 +223,7 @@ def app(
 def faults(*more: dict[str, Failure]) -> dict[str, How]:
     """Return the known faults and these, except those that end a session."""
     known: dict[str, How] = {name: name for name in FAILURES if name not in ENDED}
+    known |= SLOW | LARGE
     for also in more:
         known.update(also)
     return {name.replace(" ", "_"): how for name, how in known.items()}
@@ -529,14 +530,14 @@ def test_fault_of_the_refresh_keeps_or_ends_the_session(
         assert browser.user_id == user_id
 
 
-def tampered(**changes: Any) -> Callable[[Handler], None]:
+def tampered(spotify: StandIn, **changes: Any) -> Failure:
     """Make a token endpoint that works, but for these fields; ... leaves one out."""
 
-    def send(handler: Handler) -> None:
-        basic = handler.headers.get("Authorization", "")
-        body = handler.stand_in.token(handler.form, basic) | changes
+    def send(connection: socket, _: Event) -> None:
+        call = spotify.calls[-1]
+        body = spotify.token(call.form, call.headers.get("authorization", "")) | changes
         body = {name: value for name, value in body.items() if value is not ...}
-        handler.connection.sendall(answer(200, body, CLOSE))
+        connection.sendall(answer(200, body, CLOSE))
 
     return send
 
@@ -546,7 +547,7 @@ def test_odd_lifetimes_of_a_token_do_no_harm(
     expires_in: Any, flow: str, browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
     """C57: too short: renewed at the next look; too long: renewed when refused."""
-    spotify.fail("token", tampered(expires_in=expires_in))
+    spotify.fail("token", tampered(spotify, expires_in=expires_in))
     assert browser.log_in().status_code == 307
     assert shown(browser.get("/")) == "playing"
     clock.advance(3600)
@@ -567,7 +568,7 @@ def test_login_without_a_usable_refresh_token_lasts_an_hour(
     clock: Clock,
 ) -> None:
     """C55, C57: then it ends with a reason, and nothing is sent."""
-    spotify.fail("token", tampered(refresh_token=refresh), 1)
+    spotify.fail("token", tampered(spotify, refresh_token=refresh), 1)
     assert browser.log_in().status_code == 307
     assert shown(browser.get("/")) == "playing"
     clock.advance(3600)
@@ -841,13 +842,13 @@ def test_hanging_spotify_takes_only_the_people_who_wait_for_it(
 # ---- Secrets
 
 
-def echo(status: int) -> Callable[[Handler], None]:
+def echo(spotify: StandIn, status: int) -> Failure:
     """Make an endpoint that says back all it was told."""
 
-    def send(handler: Handler) -> None:
-        told = f"{handler.headers} {handler.form}"
+    def send(connection: socket, _: Event) -> None:
+        told = f"{spotify.calls[-1].headers} {spotify.calls[-1].form}"
         fields = ("error", "error_description", "access_token", "message", "item")
-        handler.connection.sendall(answer(status, dict.fromkeys(fields, told), CLOSE))
+        connection.sendall(answer(status, dict.fromkeys(fields, told), CLOSE))
 
     return send
 
@@ -880,9 +881,8 @@ def test_no_secret_leaves_the_app_whatever_fails(
 ) -> None:
     """C43: tokens, codes, secret, verifiers: in no answer, cookie, log or traceback."""
     caplog.set_level(logging.DEBUG)
-    large = {"flood", "gzip_bomb"}
-    hows: dict[str, How] = {name: name for name in FAILURES.keys() - SLOW - large}
-    hows |= more | {f"echo {n}": echo(n) for n in (200, 400, 401, 403, 500)}
+    hows: dict[str, How] = {name: name for name in FAILURES.keys() - SLOW.keys()}
+    hows |= more | {f"echo {n}": echo(spotify, n) for n in (200, 400, 401, 403, 500)}
     seen: list[str] = []
     codes: list[str] = []
     numbers = count()

@@ -13,9 +13,10 @@ from werkzeug.test import TestResponse
 from app import create_app
 from config import Config
 from stand_in import FAILURES, StandIn
-from stand_in.failures import OK, answer
+from stand_in.failures import OK, How, answer
 from tests.conftest import CLIENT_ID, SECRET, Browser, Clock, MakeApp
 from tests.test_playback import EPISODE, NOTHING, SONG, THE_TRACK, flaw, player
+from tests.wire import LARGE, SLOW
 
 HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 HOUR, DAY = 3_600, 86_400  # seconds
@@ -261,11 +262,11 @@ NAMED = {
     "quota_exceeded": waiting(5),
 }
 ELSEWHERE = {"empty_200", "expired_token", "invalid_token"}  # each has its own test
-SLOW = {"hang", "drip_headers", "drip_body"}
+HOWS: dict[str, Any] = {name: name for name in FAILURES.keys() - SLOW.keys()} | LARGE
 AGAIN = {"reset", "not_http"}  # an idle connection may have died, so it is tried anew
 TROUBLES: dict[str, tuple[Any, Trouble]] = {
-    name: (name, NAMED.get(name, UNREACHABLE))
-    for name in sorted(FAILURES.keys() - ELSEWHERE - SLOW)
+    name: (HOWS[name], NAMED.get(name, UNREACHABLE))
+    for name in sorted(HOWS.keys() - ELSEWHERE)
 }
 
 
@@ -379,9 +380,9 @@ def test_nonsense_on_a_new_connection_is_not_asked_for_again(
     assert spotify.count("player") == 1
 
 
-@pytest.mark.parametrize("how", sorted(SLOW))
+@pytest.mark.parametrize("how", SLOW.values(), ids=SLOW)
 def test_answer_that_takes_too_long_is_unreachable_and_passes(
-    how: str, make_app: MakeApp, spotify: StandIn, clock: Clock
+    how: How, make_app: MakeApp, spotify: StandIn, clock: Clock
 ) -> None:
     robin = playing(Browser(make_app(deadline=0.3), spotify), spotify)
     spotify.fail("player", how)
@@ -606,8 +607,9 @@ def test_login_of_an_ended_session_goes_to_spotify_at_once(
 ENDING = {"invalid_grant", "refresh_expired", "invalid_code", "code_expired"}
 ENDING |= {"invalid_redirect_uri"}  # they all come as invalid_grant
 PASSING: dict[str, tuple[Any, Trouble]] = {
-    name: (name, NAMED[name] if "rate" in name or "quota" in name else UNREACHABLE)
-    for name in sorted(FAILURES.keys() - ENDING - SLOW)
+    name: (how, NAMED[name] if "rate" in name or "quota" in name else UNREACHABLE)
+    for name, how in HOWS.items()
+    if name not in ENDING
 }
 TOKENS: dict[str, Any] = {
     "no access token": {"token_type": "Bearer", "expires_in": 3600},
@@ -695,7 +697,7 @@ def test_account_is_shown_as_far_as_it_is_known(
 
 
 @pytest.mark.parametrize(
-    "how", sorted(FAILURES.keys() - SLOW - {"flood", "gzip_bomb", "rate_limited_day"})
+    "how", sorted(FAILURES.keys() - SLOW.keys() - {"rate_limited_day"})
 )
 def test_account_that_failed_at_login_shows_up_on_a_later_page(
     how: str, browser: Browser, spotify: StandIn, clock: Clock
