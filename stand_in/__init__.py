@@ -1,7 +1,6 @@
 """A stand-in for Spotify: a website of its own, for the demo, tests and benchmarks."""
 
 from .failures import FAILURES
-from .server import Hold, StandIn
-from .website import Call
+from .server import StandIn
 
-__all__ = ["FAILURES", "Call", "Hold", "StandIn"]
+__all__ = ["FAILURES", "StandIn"]

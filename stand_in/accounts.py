@@ -46,7 +46,7 @@ class Accounts:
     expires_in: int = 3600
 
     def __post_init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = threading.Lock()
         self._codes: dict[str, tuple[Grant, float]] = {}
         self._access: dict[str, tuple[Grant, float]] = {}
         self._refresh: dict[str, Grant] = {}

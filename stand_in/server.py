@@ -12,7 +12,7 @@ from math import inf
 from threading import Event, Semaphore, Thread
 from typing import Any
 
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Response
 
 from .accounts import PEOPLE, Accounts, api_error
@@ -41,12 +41,12 @@ class Connection(WSGIRequestHandler):
             return self.send_error(400)
         environ = self.make_environ()
         environ["wsgi.input"] = BytesIO(self.rfile.read(int(length)))
-        response = Response.from_app(self.server.app, environ)
-        self.send_response_only(response.status_code)
-        for name, value in response.headers:
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(response.data)
+        with Response.from_app(self.server.app, environ) as response:
+            self.send_response_only(response.status_code)
+            for name, value in response.headers:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(response.data)
 
     def log(self, type: str, message: str, *args: Any) -> None:
         """Log nothing: a query string may hold a code."""
@@ -84,10 +84,10 @@ class StandIn(Accounts):
     def __post_init__(self) -> None:
         super().__post_init__()
         website = create_website(self)
-        # Werkzeug itself ends the program when the port is taken.
+        # Bound here, because Werkzeug ends the program when the port is taken.
         with socket.create_server((HOST, self.port), backlog=128) as listener:
             fd = listener.fileno()
-            self._server = make_server(HOST, 0, website, True, 1, Connection, fd=fd)
+            self._server = ThreadedWSGIServer(HOST, 0, website, Connection, fd=fd)
         self.port = self._server.port
         self.url = self.accounts_url = f"http://{HOST}:{self.port}"
         self.api_url = f"{self.url}/v1"
@@ -98,22 +98,18 @@ class StandIn(Accounts):
         self._healed = {endpoint: Event() for endpoint in ENDPOINTS}
         self._holds: dict[str | None, Hold] = {}
 
-    def start(self) -> None:
+    def start(self) -> StandIn:
         serve = self._server.serve_forever
         Thread(target=serve, args=(0.005,), daemon=True).start()
+        return self
 
-    def stop(self) -> None:
+    def stop(self, *_: object) -> None:
         """Close the port, and every connection at its next request."""
         self._server.shutdown()
         self._server.server_close()
         self.heal()
 
-    def __enter__(self) -> StandIn:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    __enter__, __exit__ = start, stop
 
     def count(self, endpoint: str) -> int:
         return sum(call.endpoint == endpoint for call in self.calls)
@@ -126,9 +122,8 @@ class StandIn(Accounts):
         """Let an item play, by name, or "programme", a payload, or None for a 204."""
         if isinstance(what, str) and what not in (*self.programme, "programme"):
             raise api_error(400, f"No {what!r} among {', '.join(self.programme)}")
-        if person is None:
-            self.plays.clear()
-        self.plays[person] = what, self.clock()
+        others = {} if person is None else self.plays
+        self.plays = {**others, person: (what, self.clock())}
 
     def playing(self, person: str) -> Any:
         """Return what the player answers this person; None is a 204."""

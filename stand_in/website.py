@@ -37,7 +37,7 @@ class Call(NamedTuple):
 def create_website(stand_in: StandIn) -> Flask:
     """Return the website of this stand-in."""
     website = Flask(__name__)
-    website.config["PROPAGATE_EXCEPTIONS"] = True  # or Flask would answer for them
+    website.config["PROPAGATE_EXCEPTIONS"] = True  # they end the connection
     website.url_map.strict_slashes = False  # tekore asks for /v1/me/
     website.jinja_env.globals.update(
         stand_in=stand_in, people=PEOPLE, endpoints=ENDPOINTS, failures=FAILURES
@@ -95,16 +95,9 @@ def create_website(stand_in: StandIn) -> Flask:
     @website.get("/v1/me")
     def profile() -> dict[str, Any]:
         person = stand_in.whose(request.headers.get("Authorization", ""))
-        page = f"https://open.spotify.com/user/{person}"
-        return {
-            "id": person,
-            "display_name": PEOPLE.get(person, person),
-            "external_urls": {"spotify": page},
-            "href": f"{stand_in.api_url}/users/{person}",
-            "images": [],
-            "type": "user",
-            "uri": f"spotify:user:{person}",
-        }
+        name = PEOPLE.get(person, person)
+        uri = f"spotify:user:{person}"
+        return {"type": "user", "id": person, "display_name": name, "uri": uri}
 
     @website.get("/v1/me/player/currently-playing")
     def player() -> ResponseReturnValue:
