@@ -49,7 +49,7 @@ FAILURES |= {
 }
 
 
-def fail(how: How, connection: socket.socket, healed: Event) -> None:
+def send_failure(how: How, connection: socket.socket, healed: Event) -> None:
     """Answer as told, by name or else, and end the connection."""
     failure = FAILURES[how] if isinstance(how, str) else how
     if isinstance(failure, bytes):

@@ -16,7 +16,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Response
 
 from .accounts import PEOPLE, Accounts, api_error
-from .failures import FAILURES, How, fail
+from .failures import FAILURES, How, send_failure
 from .programme import at, programme
 from .website import ENDPOINTS, Call, create_website
 
@@ -170,7 +170,7 @@ class StandIn(Accounts):
             healed = self._healed[call.endpoint]
         if times:
             self.wait(call.endpoint)
-            fail(how, connection, healed)
+            send_failure(how, connection, healed)
 
     def wait(self, endpoint: str | None) -> None:
         """Wait as long as an answer of this endpoint has to."""

@@ -307,6 +307,33 @@ def test_failure_fails_as_often_as_told_and_then_heals(
     assert spotify.count("player") == 3
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Length": "65537"},
+        {"Content-Length": "many"},
+        {"Transfer-Encoding": "chunked"},
+    ],
+)
+def test_body_too_long_or_of_unknown_length_is_refused(
+    headers: dict[str, str], spotify: StandIn
+) -> None:
+    answer = ask(spotify, "/switches", headers=headers)
+    assert (answer.status, answer.headers["Connection"]) == (400, "close")
+
+
+def test_connection_is_kept_also_after_a_body_that_nobody_reads(
+    spotify: StandIn,
+) -> None:
+    with closing(HTTPConnection("127.0.0.1", spotify.port, timeout=10)) as connection:
+        connection.connect()
+        first = connection.sock
+        for _ in range(2):
+            connection.request("POST", "/api/token", b"{}")
+            assert b"must be a form" in connection.getresponse().read()
+        assert connection.sock is first
+
+
 def test_switches_refuse_unknown_names_and_forms_of_other_sites(
     spotify: StandIn,
 ) -> None:
