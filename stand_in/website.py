@@ -93,9 +93,16 @@ def create_website(stand_in: StandIn) -> Flask:
     @website.get("/v1/me")
     def profile() -> dict[str, Any]:
         person = stand_in.whose(request.headers.get("Authorization", ""))
-        name = PEOPLE.get(person, person)
-        uri = f"spotify:user:{person}"
-        return {"type": "user", "id": person, "display_name": name, "uri": uri}
+        return {
+            "id": person,
+            "account_id": f"{person:0<22}",
+            "display_name": PEOPLE.get(person, person),
+            "external_urls": {"spotify": f"https://open.spotify.com/user/{person}"},
+            "href": f"{stand_in.api_url}/users/{person}",
+            "images": [],
+            "type": "user",
+            "uri": f"spotify:user:{person}",
+        }
 
     @website.get("/v1/me/player/currently-playing")
     def player() -> ResponseReturnValue:

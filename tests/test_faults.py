@@ -8,13 +8,11 @@ import json
 import logging
 import re
 import socket
-import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from itertools import count
-from socket import socket
 from threading import Event
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -63,7 +61,7 @@ def zipped(body: bytes) -> bytes:
 def dripping(start: bytes, drop: bytes, end: bytes = b"") -> Failure:
     """Make a failure that is never idle for long, and fine in the end: after 3 s."""
 
-    def drip(connection: socket, healed: Event) -> None:
+    def drip(connection: socket.socket, healed: Event) -> None:
         connection.sendall(start)
         for _ in range(60):
             if healed.wait(0.05):
@@ -75,7 +73,7 @@ def dripping(start: bytes, drop: bytes, end: bytes = b"") -> Failure:
 
 
 def endless(start: bytes, more: bytes) -> Failure:
-    def pour(connection: socket, healed: Event) -> None:
+    def pour(connection: socket.socket, healed: Event) -> None:
         connection.sendall(start)
         while not healed.is_set():
             connection.sendall(more)
@@ -533,7 +531,7 @@ def test_fault_of_the_refresh_keeps_or_ends_the_session(
 def tampered(spotify: StandIn, **changes: Any) -> Failure:
     """Make a token endpoint that works, but for these fields; ... leaves one out."""
 
-    def send(connection: socket, _: Event) -> None:
+    def send(connection: socket.socket, _: Event) -> None:
         call = spotify.calls[-1]
         body = spotify.token(call.form, call.headers.get("authorization", "")) | changes
         body = {name: value for name, value in body.items() if value is not ...}
@@ -792,7 +790,7 @@ def test_name_that_nobody_resolves_costs_no_more_than_the_deadline(
     make_app: MakeApp, spotify: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C53: the system's resolver has no timeout that we could set."""
-    ended, resolve = threading.Event(), socket.getaddrinfo
+    ended, resolve = Event(), socket.getaddrinfo
 
     def hang(*args: Any, **kwargs: Any) -> Any:
         ended.wait()
@@ -845,7 +843,7 @@ def test_hanging_spotify_takes_only_the_people_who_wait_for_it(
 def echo(spotify: StandIn, status: int) -> Failure:
     """Make an endpoint that says back all it was told."""
 
-    def send(connection: socket, _: Event) -> None:
+    def send(connection: socket.socket, _: Event) -> None:
         told = f"{spotify.calls[-1].headers} {spotify.calls[-1].form}"
         fields = ("error", "error_description", "access_token", "message", "item")
         connection.sendall(answer(status, dict.fromkeys(fields, told), CLOSE))
