@@ -83,11 +83,11 @@ class StandIn(Accounts):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        website = create_website(self)
+        self.website = create_website(self)
         # Bound here, because Werkzeug ends the program when the port is taken.
         with socket.create_server((HOST, self.port), backlog=128) as listener:
             fd = listener.fileno()
-            self._server = ThreadedWSGIServer(HOST, 0, website, Connection, fd=fd)
+            self._server = ThreadedWSGIServer(HOST, 0, self.website, Connection, fd=fd)
         self.port = self._server.port
         self.url = self.accounts_url = f"http://{HOST}:{self.port}"
         self.api_url = f"{self.url}/v1"

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
-from config import TAKEN_PATHS
+from flask import request
+
+import spotify as spotify_module
+from config import TAKEN_PATHS, Config
 from problems import KINDS
+from sender import Sender
+from stand_in import StandIn
+from store import MemoryStore
+from tests.conftest import CLIENT_ID
+from user import Token
 
 HOME = Path(__file__).parent.parent
 README = (HOME / "README.md").read_text("utf-8")
@@ -63,3 +73,29 @@ def test_both_commands_stand_in_blocks_of_their_own() -> None:
     blocks = re.findall(r"```sh\n(.*?)```", README, re.S)
     assert [block.split()[-1] for block in blocks] == ["app.py", ".venv/bin/pytest"]
     assert all(block.count("\n") == 1 for block in blocks)
+
+
+def test_example_of_another_endpoint_runs(spotify: StandIn) -> None:
+    """Whatever Spotify answers: the names that are there."""
+    names = dict(vars(spotify_module))
+    exec(README.partition("```python\n")[2].partition("```")[0], names)
+    answers: list[Any] = [
+        {"items": [{"name": "First"}, {"name": ""}, None, {"name": "Second"}]},
+        [],
+    ]
+    asked: list[str] = []
+
+    def top_tracks() -> Any:
+        asked.append(f"{request.full_path} {request.headers['Authorization']}")
+        return answers.pop(0)
+
+    spotify.website.add_url_rule("/v1/me/top/tracks", view_func=top_tracks)
+    config = Config(
+        CLIENT_ID, accounts_url=spotify.accounts_url, api_url=spotify.api_url
+    )
+    sender = Sender(config, MemoryStore(nullcontext), nullcontext)
+    client, token = spotify_module.Spotify(config, sender), Token("own", None, 0)
+    assert names["top_tracks"](client, token) == ["First", "Second"]
+    assert names["top_tracks"](client, token) == []
+    assert asked == ["/v1/me/top/tracks?limit=10 Bearer own"] * 2
+    sender.close()
