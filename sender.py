@@ -5,48 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import aiohttp
+import certifi
 import tekore as tk
 
 from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config, is_local
 from problems import Problem
+from store import Store
 
 LARGEST = 1_000_000  # bytes of an answer's body, after decompression
 LONGEST_WAIT = 86_400.0  # seconds; the longest Retry-After that was ever seen
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
 
-FAILURES = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    asyncio.TimeoutError,
-    OSError,
-    ValueError,
-    zlib.error,
-)
-DIED_IDLE = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+FAILURES = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, zlib.error)
 
 log = logging.getLogger("now_playing")
-
-
-class Window(Protocol):
-    """The time during which Spotify wants no requests from this app at all."""
-
-    def paused(self) -> float:
-        """Return the seconds left, 0 outside the window."""
-
-    def pause(self, seconds: float) -> None:
-        """Let nobody's request out for that long."""
 
 
 class Sender(tk.Sender):
@@ -60,20 +45,16 @@ class Sender(tk.Sender):
     def __init__(
         self,
         config: Config,
-        window: Window,
+        store: Store,
         calling: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._seconds = config.deadline
-        self._window = window
+        self._store = store
         self._calling = calling
         self._visit = _Visit()
-        # At DEBUG it would log headers, which are not ours to show.
-        logging.getLogger("httpcore").setLevel(logging.INFO)
-        # A code or a refresh token is never sent twice, so it never goes out on an
-        # idle connection, which may have died.
-        self._bases = {
-            SPOTIFY_ACCOUNTS: (config.accounts_url, _client(config.accounts_url, 0)),
-            SPOTIFY_API: (config.api_url, _client(config.api_url, None)),
+        self._lines = {
+            SPOTIFY_ACCOUNTS: _Line(config.accounts_url, kept=False),
+            SPOTIFY_API: _Line(config.api_url, kept=True),
         }
 
     @property
@@ -83,8 +64,8 @@ class Sender(tk.Sender):
 
     def close(self) -> None:
         """Close all connections."""
-        for _, client in self._bases.values():
-            asyncio.run_coroutine_threadsafe(client.aclose(), _loop()).result()
+        for line in self._lines.values():
+            asyncio.run_coroutine_threadsafe(line.close(), _loop()).result()
 
     @contextmanager
     def one_deadline(self) -> Iterator[None]:
@@ -97,25 +78,25 @@ class Sender(tk.Sender):
 
     def send(self, request: tk.Request) -> tk.Response:
         """Send what tekore wants sent, to the base that the settings name."""
-        if seconds := self._window.paused():
+        if seconds := self._store.paused():
             raise Problem("rate_limited", seconds)
-        spotify = next(base for base in self._bases if request.url.startswith(base))
-        base, client = self._bases[spotify]
-        url = base + request.url[len(spotify) :]
+        spotify = next(base for base in self._lines if request.url.startswith(base))
+        line = self._lines[spotify]
+        url = line.base + request.url.removeprefix(spotify)
         try:
             with self._calling():
                 now = time.monotonic()
                 left = (self._visit.ends or now + self._seconds) - now
-                call = asyncio.wait_for(_exchange(client, url, request), left)
-                response = asyncio.run_coroutine_threadsafe(call, _loop()).result()
+                call = asyncio.wait_for(line.exchange(request, url), left)
+                answer = asyncio.run_coroutine_threadsafe(call, _loop()).result()
         except FAILURES as error:
             log.warning("Spotify: %s %s: %s", request.method, url, type(error).__name__)
             raise Problem("unreachable") from None
-        status, headers, body = response
+        status, headers, body = answer
         if status == 429:
             seconds = _retry_after(headers.get("Retry-After", ""))
             log.warning("Spotify: rate limit, no request for %d s", seconds)
-            self._window.pause(seconds)
+            self._store.pause(seconds)
             raise Problem("rate_limited", seconds)
         if status not in (200, 204):
             log.warning("Spotify: %s %s: status %d", request.method, url, status)
@@ -132,31 +113,75 @@ class _Visit(threading.local):
     ends: float | None = None
 
 
-def _client(base: str, most_idle: int | None) -> httpx.AsyncClient:
-    """Return a client that keeps no cookies, as it serves many people."""
-    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    return httpx.AsyncClient(
-        cookies=no_cookies,
-        headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
-        limits=httpx.Limits(max_keepalive_connections=most_idle, keepalive_expiry=30),
-        timeout=None,  # there is a deadline for all of it
-        trust_env=not is_local(urlsplit(base)),  # a proxy is for what is far
-        verify=_ssl_context(),
-    )
+class _Line:
+    """The connections to one of Spotify's bases. Lives on the loop of the calls.
+
+    kept: whether a connection may serve again. A code or a refresh token is never sent
+    twice, so it never goes out on an idle connection, which may have died.
+    """
+
+    def __init__(self, base: str, kept: bool) -> None:
+        self.base = base
+        self._kept = kept
+        self._session: aiohttp.ClientSession | None = None
+
+    async def exchange(
+        self, request: tk.Request, url: str
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Return status, headers and body of the answer. Raises one of FAILURES."""
+        # aiohttp wants it made on the loop.
+        self._session = self._session or self._open()
+        async with self._session.request(
+            request.method,
+            url,
+            params=request.params,
+            data=request.data,
+            headers=request.headers,
+            allow_redirects=False,
+        ) as response:
+            return response.status, response.headers, await _read(response)
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=0,  # the lanes' seats are the bound
+            force_close=not self._kept,
+            ssl=_ssl_context(),
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
+            cookie_jar=aiohttp.DummyCookieJar(),  # it serves many people
+            auto_decompress=False,
+            proxy=_proxy(self.base),
+        )
 
 
 @cache
 def _ssl_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
+    # Not every system's Python finds the system's authorities.
+    return ssl.create_default_context(
+        cafile=os.environ.get("SSL_CERT_FILE") or certifi.where()
+    )
+
+
+def _proxy(base: str) -> str | None:
+    """Return the proxy that the environment names for this base, if any."""
+    uri = urlsplit(base)
+    near = is_local(uri) or proxy_bypass(uri.hostname or "")
+    return None if near else getproxies().get(uri.scheme)
 
 
 _starting = threading.Lock()
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    """Return the loop that all calls run on: only asyncio can end one in its middle.
+    """Return the loop that all calls run on: there, wait_for can end any of them.
 
-    A read's own timeout starts anew with each byte, and a name's resolution has none.
+    A socket's timeout starts anew with each byte, and a name's resolution has none.
     """
     with _starting:
         return _running_loop()
@@ -169,48 +194,14 @@ def _running_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _exchange(
-    client: httpx.AsyncClient, url: str, request: tk.Request
-) -> tuple[int, httpx.Headers, bytes]:
-    """Return status, headers and body of Spotify's answer. Raises one of FAILURES."""
-    events = []
-
-    async def trace(event: str, info: object) -> None:
-        events.append(event)
-
-    async def send() -> httpx.Response:
-        asked = client.build_request(
-            request.method,
-            url,
-            params=request.params,
-            data=request.data,
-            headers=request.headers,
-            extensions={"trace": trace},
-        )
-        return await client.send(asked, stream=True)
-
-    try:
-        response = await send()
-    except DIED_IDLE:
-        # The server may close an idle connection just as we use it: try once more, if
-        # it was one, and only what can be asked twice.
-        if request.method != "GET" or "connection.connect_tcp.started" in events:
-            raise
-        response = await send()
-    try:
-        return response.status_code, response.headers, await _read(response)
-    finally:
-        await response.aclose()
-
-
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: aiohttp.ClientResponse) -> bytes:
     """Return the body. Raises ValueError when it is too large or badly packed."""
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip"):
         raise ValueError(encoding)
     inflater = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding == "gzip" else None
     body, cut_short = bytearray(), False
-    async for chunk in response.aiter_raw():
+    async for chunk in response.content.iter_any():
         body += inflater.decompress(chunk, LARGEST + 1) if inflater else chunk
         if len(body) > LARGEST:
             raise ValueError("too large")

@@ -740,15 +740,17 @@ def test_get_that_fails_twice_is_not_asked_a_third_time(
     assert spotify.count("player") == 2
 
 
-@pytest.mark.parametrize("how", [b"", "reset", "cut_short", "server_error_html"])
-def test_get_on_a_connection_of_its_own_is_not_asked_again(
-    how: How, spotify: StandIn, make_app: MakeApp
+@pytest.mark.parametrize(
+    ("how", "calls"),
+    [(b"", 2), ("reset", 2), ("cut_short", 1), ("not_http", 1), ("server_error", 1)],
+)
+def test_get_is_asked_once_more_only_if_nothing_came_back(
+    how: How, calls: int, browser: Browser, spotify: StandIn
 ) -> None:
-    """C53: what fails there is Spotify, not an idle connection."""
-    fresh = Browser(make_app(), spotify)
+    """C53: what was answered, however badly, is not asked again (RFC 9110 §9.2.2)."""
     spotify.fail("profile", how)
-    fresh.log_in()
-    assert spotify.count("profile") == 1
+    browser.log_in()
+    assert spotify.count("profile") == calls
 
 
 @pytest.mark.parametrize("how", [b"", "reset", "cut_short", "not_http"])
@@ -784,6 +786,15 @@ def test_spotify_that_is_gone_is_unreachable(
     other = Browser(app, gone)
     assert other.log_in().status_code == 502
     assert other.get("/").status_code == 200
+
+
+def test_visit_without_time_left_makes_no_call(
+    make_app: MakeApp, spotify: StandIn
+) -> None:
+    """C53: a deadline that is over is not one that is switched off."""
+    browser = Browser(make_app(deadline=0.0), spotify)
+    assert browser.log_in().status_code == 502
+    assert spotify.count("token") == 0
 
 
 def test_name_that_nobody_resolves_costs_no_more_than_the_deadline(
