@@ -172,14 +172,15 @@ class _Reader:
 
     def secret_key(self, required: bool) -> str:
         value = self.environ.get("SECRET_KEY", "")
-        make_one = 'python -c "import secrets; print(secrets.token_urlsafe())"'
-        if value and len(value) < 16:
-            self.problems.append(
-                f"SECRET_KEY is shorter than 16 characters: make one with {make_one}"
+        if len(value) < 16 and (value or required):
+            wrong = (
+                "is shorter than 16 characters"
+                if value
+                else "is required with REDIS_URL"
             )
-        elif required and not value:
             self.problems.append(
-                f"SECRET_KEY is required with REDIS_URL: make one with {make_one}"
+                f"SECRET_KEY {wrong}: make one with "
+                'python -c "import secrets; print(secrets.token_urlsafe())"'
             )
         return value or secrets.token_urlsafe(32)
 
