@@ -21,7 +21,7 @@ from pages import Pages
 from problems import Problem
 from sender import Sender
 from spotify import Spotify
-from store import open_store
+from store import MemoryStore, Store
 
 LONGEST_CODE = 2048  # characters
 
@@ -38,7 +38,11 @@ def create_app(
     config = config or Config.from_env(read_environ(os.environ))
     app = guard.App(__name__)
     lanes = Lanes(app, config.threads)
-    store = open_store(config, lanes, clock)
+    store: Store = MemoryStore(lanes.queueing, clock)
+    if url := config.redis_url:
+        from redis_store import RedisStore  # with packages that only it needs
+
+        store = RedisStore(url, config.secret_key, lanes.queueing, lanes.need_thread)
     sender = Sender(config, store, lanes.calling)
     spotify = Spotify(config, sender, clock)
     listeners = Listeners(spotify, store, config.deadline, clock)
@@ -49,17 +53,15 @@ def create_app(
 
     @app.get("/")
     def main() -> str:
-        user_id = session.get("user")
         notice = session.pop("notice", None) if request.method == "GET" else None
-        try:
-            if user_id:
-                look = listeners.look(user_id, with_account=True)
-                return pages.main(user_id, look)
-        except Problem as problem:
-            if problem.status != 401:
-                raise
-            notice = problem.name
-            listeners.log_out(session.pop("user"))
+        if user_id := session.get("user"):
+            try:
+                return pages.main(user_id, listeners.look(user_id, with_account=True))
+            except Problem as problem:
+                if problem.status != 401:
+                    raise
+                notice = problem.name
+                listeners.log_out(session.pop("user"))
         return pages.welcome(notice)
 
     @app.get("/login")
@@ -68,14 +70,15 @@ def create_app(
             return redirect("/", 307)
         pending = spotify.begin_login()
         browser = session.setdefault("browser", secrets.token_urlsafe(24))
-        store.auths.put(_auth_key(pending.state, browser), pending.verifier or "")
+        store.auths.put(_auth_key(pending.state, browser), pending.verifier)
         return redirect(pending.url, 307)
 
     @app.get(config.callback_path)
     def callback() -> BaseResponse:
-        lanes.need_thread()  # before the pending login is used up
+        # Both before the pending login is used up.
+        lanes.need_thread()
         if seconds := store.paused():
-            raise Problem("login_later", seconds)  # before anything is used up
+            raise Problem("login_later", seconds)
         browser = session.get("browser", "")
         verifier = store.auths.pop(_auth_key(_argument("state"), browser))
         if verifier is None:
@@ -88,7 +91,7 @@ def create_app(
         code = _argument("code")
         if not 0 < len(code) <= LONGEST_CODE:
             raise Problem("code_refused")
-        user_id = listeners.log_in(code, verifier or None)
+        user_id = listeners.log_in(code, verifier)
         if old := session.get("user"):
             listeners.log_out(old)
         session.clear()

@@ -86,8 +86,8 @@ class Config:
             client_id=reader.client_id(accounts_url == SPOTIFY_ACCOUNTS),
             client_secret=environ.get("SPOTIFY_CLIENT_SECRET"),
             redirect_uri=redirect_uri,
-            host=environ.get("HOST", _loopback(uri) or "127.0.0.1"),
-            port=port if "PORT" in environ or not _loopback(uri) else _port(uri),
+            host=reader.host(_loopback_host(uri) or "127.0.0.1"),
+            port=port if "PORT" in environ or not _loopback_host(uri) else _port(uri),
             secret_key=reader.secret_key(bool(redis_url)),
             accounts_url=accounts_url,
             api_url=reader.base_url("SPOTIFY_API_URL", SPOTIFY_API),
@@ -127,6 +127,14 @@ class _Reader:
             return int(value)
         self.problems.append(f"{name} is {value!r}: write a number from 1 to {most}")
         return default
+
+    def host(self, default: str) -> str:
+        value = self.environ.get("HOST", default)
+        try:
+            ip_address(value)
+        except ValueError:
+            self.problems.append(f"HOST is {value!r}: write an address like {default}")
+        return value
 
     def client_id(self, at_spotify: bool) -> str:
         value = self.environ.get("SPOTIFY_CLIENT_ID", "")
@@ -172,14 +180,10 @@ class _Reader:
 
     def secret_key(self, required: bool) -> str:
         value = self.environ.get("SECRET_KEY", "")
+        why = "is shorter than 16 characters" if value else "is required with REDIS_URL"
         if len(value) < 16 and (value or required):
-            wrong = (
-                "is shorter than 16 characters"
-                if value
-                else "is required with REDIS_URL"
-            )
             self.problems.append(
-                f"SECRET_KEY {wrong}: make one with "
+                f"SECRET_KEY {why}: make one with "
                 'python -c "import secrets; print(secrets.token_urlsafe())"'
             )
         return value or secrets.token_urlsafe(32)
@@ -211,7 +215,7 @@ def _wrong_with(value: str, uri: SplitResult) -> str | None:
         return "is not a web address"
     if uri.hostname.endswith("localhost"):
         return "uses localhost, which Spotify does not allow"
-    if uri.scheme == "http" and not _loopback(uri):
+    if uri.scheme == "http" and not _loopback_host(uri):
         return "is plain http, which Spotify allows only for 127.0.0.1 and [::1]"
     if re.search(r"[?#]", value):
         return "has a query or a fragment"
@@ -223,7 +227,7 @@ def _wrong_with(value: str, uri: SplitResult) -> str | None:
 def _right_uri(uri: SplitResult, port: int) -> str:
     """Return the nearest redirect URI that Spotify and this app would take."""
     host, path = uri.hostname or "", uri.path if _is_free(uri.path) else "/callback"
-    if "." not in host or _loopback(uri) or host.endswith(".localhost"):
+    if "." not in host or _loopback_host(uri) or host.endswith(".localhost"):
         return f"http://127.0.0.1:{port}{path}"
     own_port = f":{uri.port}" if uri.port else ""
     return f"https://{host}{own_port}{path}"
@@ -235,7 +239,7 @@ def _is_free(path: str) -> bool:
     return bool(PATH.fullmatch(path)) and not taken
 
 
-def _loopback(uri: SplitResult) -> str | None:
+def _loopback_host(uri: SplitResult) -> str | None:
     """Return the host if it is a loopback address (and not a name)."""
     host = uri.hostname or ""
     try:
@@ -246,7 +250,7 @@ def _loopback(uri: SplitResult) -> str | None:
 
 def is_local(uri: SplitResult) -> bool:
     """Tell whether a URI leads to this machine, by name or by address."""
-    return uri.hostname == "localhost" or _loopback(uri) is not None
+    return uri.hostname == "localhost" or _loopback_host(uri) is not None
 
 
 def _port(uri: SplitResult) -> int:

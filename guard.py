@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -12,16 +13,17 @@ from urllib.parse import quote, urlsplit
 from flask import Flask, Response, g, redirect, request
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
-from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
 
-from config import Config, is_local
+from config import Config
 from problems import Problem
 
 COOKIE_DAYS = 180  # Spotify ends every login after six months
 LARGEST_REQUEST = 16_384  # bytes of a body; nothing here needs one
 PROBES = ("healthz", "readyz")  # they come by address, whatever the app's name is
-ACTIONS = ("main", "login", "callback", "logout")  # they use or change something
+GUARDED = ("main", "login", "callback", "logout")  # they use or change something
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 log = logging.getLogger("now_playing")
 
@@ -50,16 +52,18 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
     app.url_map.merge_slashes = False  # or a redirect would repeat the query
     app.config.update(_settings(config))
     app.session_interface = CookieSession(app)
-    own_hosts = _own_hosts(config)
-    ports = {urlsplit(origin).port for origin in own_hosts} | {config.port}
+    uri, usual = urlsplit(config.origin), 443 if config.secure else 80
+    port, name = uri.port or usual, uri.netloc.removesuffix(f":{uri.port}")
+    own_hosts = _hosts([name], {port}, usual)
+    loopback_hosts = _hosts(LOOPBACK, {port, config.port}, usual)
     headers = _headers(config, art_origin)
 
     @app.before_request
     def check() -> BaseResponse | None:
         g.started = time.perf_counter()
         host = request.environ.get("HTTP_HOST", "").lower()
-        if f"//{host}" not in own_hosts and request.endpoint not in PROBES:
-            if request.method not in ("GET", "HEAD") or not _is_loopback(host, ports):
+        if host not in own_hosts and request.endpoint not in PROBES:
+            if request.method not in ("GET", "HEAD") or host not in loopback_hosts:
                 raise Problem("bad_request")
             # Spotify forbids localhost redirect URIs, and cookies do not cross names,
             # so move to the one right name before any cookie is set.
@@ -70,16 +74,15 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
             raise Problem("bad_request")
         length = request.content_length or 0
         if length > LARGEST_REQUEST or "Transfer-Encoding" in request.headers:
-            raise RequestEntityTooLarge
-        if request.endpoint in ACTIONS:
+            raise Problem("too_large")
+        if request.endpoint in GUARDED:
             _check_action(request.endpoint, config.origin)
         return None
 
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers.extend(headers)
-        if "Cache-Control" not in response.headers:
-            response.headers["Cache-Control"] = "no-store"
+        response.headers.setdefault("Cache-Control", "no-store")
         started = g.get("started")
         log.info(
             "%s %s %d %.1f ms",
@@ -129,22 +132,10 @@ def _origin(url: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}".lower()
 
 
-def _own_hosts(config: Config) -> set[str]:
-    """Return the canonical host, with and without the scheme's own port."""
-    uri = urlsplit(config.origin)
-    port = ":443" if config.secure else ":80"
-    return {f"//{uri.netloc}", f"//{uri.netloc.removesuffix(port)}"} | (
-        set() if uri.port else {f"//{uri.netloc}{port}"}
-    )
-
-
-def _is_loopback(host: str, ports: set[int | None]) -> bool:
-    try:
-        uri = urlsplit(f"//{host}")
-        fine = uri.netloc == host and "@" not in host and uri.port in ports
-        return fine and is_local(uri)
-    except ValueError:
-        return False
+def _hosts(names: Iterable[str], ports: set[int], usual: int) -> set[str]:
+    """Return all ways to write these as a Host: the usual port may be left out."""
+    hosts = {f"{name}:{port}" for name in names for port in ports}
+    return hosts | {host.removesuffix(f":{usual}") for host in hosts}
 
 
 def _headers(config: Config, art_origin: str | None) -> list[tuple[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -47,7 +46,7 @@ class Listeners:
         spotify: Spotify,
         store: Store,
         deadline: float,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._spotify = spotify
         self._store = store
@@ -55,7 +54,7 @@ class Listeners:
         self._deadline = deadline
         self._clock = clock
 
-    def log_in(self, code: str, verifier: str | None) -> str:
+    def log_in(self, code: str, verifier: str) -> str:
         """Exchange the code and return a fresh user ID. Raises Problem."""
         try:
             with self._spotify.one_deadline():
@@ -105,12 +104,12 @@ class Listeners:
                             user = self._ask(user_id, user, with_account)
                 if recent:
                     break
+            assert user.answer
+            return self._told(user.account, user.answer)
         except Problem as problem:
             if problem.status == 401:
                 raise
             return Look(user.account, None, problem, problem.poll_after_ms)
-        assert user.answer
-        return self._look(user, user.answer)
 
     def _ask(self, user_id: str, user: User, with_account: bool) -> User:
         """Ask Spotify, with a fresh token if need be, and keep what it says."""
@@ -125,14 +124,12 @@ class Listeners:
                 playing = self._spotify.now_playing(user.token)
             if with_account and user.account is None:
                 user = replace(user, account=self._account(user.token))
-        except (Problem, Unauthorised) as error:
-            if isinstance(error, Unauthorised):
-                error = Problem("session_ended")
+        except Problem as error:
             if error.name == "session_ended":
                 log.warning("Spotify ended the login of user %s", _tag(user_id))
                 self._keep(user_id, User(ENDED))  # so that each tab hears the reason
             if error.name == "rate_limited" or error.status == 401:
-                raise error from None
+                raise
             problem = error.name
         user = replace(user, answer=Answer(self._clock(), playing, problem))
         self._keep(user_id, user)
@@ -159,28 +156,26 @@ class Listeners:
     def _account(self, token: Token) -> Account | None:
         try:
             return self._spotify.account(token)
-        except (Problem, Unauthorised) as error:
-            log.warning("no profile: %s", error)
+        except Problem as problem:
+            log.warning("no profile: %s", problem.name)
             return None
 
     def _is_younger(self, answer: Answer | None, seconds: float) -> bool:
         return answer is not None and abs(self._clock() - answer.at) < seconds
 
-    def _look(self, user: User, answer: Answer) -> Look:
-        age = 1000 * (self._clock() - answer.at)
+    def _told(self, account: Account | None, answer: Answer) -> Look:
         if answer.problem:
-            problem = Problem(answer.problem)
-            return Look(user.account, None, problem, problem.poll_after_ms)
+            raise Problem(answer.problem)
         assert answer.playing
+        age = 1000 * (self._clock() - answer.at)
         playing = answer.playing.after(age)
         wait = POLL_MS.get(playing.state, POLL_MS["playing"]) - age
         if playing.state == "playing" and playing.duration_ms:
             left = playing.duration_ms - (playing.progress_ms or 0)
             wait = min(wait, left + 1000)
         # Before the answer has aged, asking again brings the same one.
-        return Look(
-            user.account, playing, None, int(max(wait, 1000 * FRESH_SECONDS - age, 1))
-        )
+        wait = max(wait, 1000 * FRESH_SECONDS - age, 1)
+        return Look(account, playing, None, int(wait))
 
 
 def _tag(user_id: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from config import Config
+from config import DASHBOARD, Config
 from listeners import Look
 from problems import KINDS, Problem
 
@@ -19,7 +19,6 @@ PAGES_KEPT = 256
 HTTP_PROBLEMS = {
     404: "not_found",
     405: "method_not_allowed",
-    413: "too_large",
     500: "server_error",
 }
 
@@ -116,7 +115,10 @@ def _add_template_globals(app: Flask, config: Config) -> None:
     files = Path(app.static_folder or "").iterdir()
     urls = {path.name: f"/static/{path.name}?v={version(path)}" for path in files}
     app.jinja_env.globals.update(
-        demo=config.demo, redirect_uri=config.redirect_uri, static_url=urls.__getitem__
+        dashboard=DASHBOARD,
+        demo=config.demo,
+        redirect_uri=config.redirect_uri,
+        static_url=urls.__getitem__,
     )
     # Evaluated once; an import in the templates would do so at each rendering.
     macros = vars(app.jinja_env.get_template("macros.html").module)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus, urlsplit
 
@@ -65,10 +64,10 @@ class NowPlaying:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> NowPlaying:
-        """Return what as_json was called on."""
-        source = fields.pop("from")
-        by = tuple(Link(**link) for link in fields.pop("by"))
-        return cls(**fields, by=by, source=Link(**source) if source else None)
+        """Return the one whose asdict went through JSON."""
+        by, source = fields.pop("by"), fields.pop("source")
+        links = tuple(Link(*link) for link in by)
+        return cls(**fields, by=links, source=Link(*source) if source else None)
 
 
 def read(payload: Any, art_origin: str | None = None) -> NowPlaying | None:
@@ -172,11 +171,8 @@ def _picture(holders: list[dict[str, Any]], art_origin: str | None) -> str | Non
             for image in map(_dict, _list(holder.get("images")))
             if (url := _art(image.get("url"), art_origin))
         ]
-        wide_enough = [picture for picture in pictures if picture[0] >= 300]
-        if wide_enough:
-            return min(wide_enough, key=itemgetter(0))[1]
         if pictures:
-            return max(pictures, key=itemgetter(0))[1]
+            return min(pictures, key=lambda it: (it[0] < 300, abs(it[0] - 300)))[1]
     return None
 
 

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any, Generic, TypeVar
 
 import redis
@@ -21,34 +22,12 @@ from problems import Problem
 from store import AUTH_SECONDS, USER_SECONDS, Wait
 from user import User
 
-VERSION = 1  # of the stored form; any other counts as absent
+VERSION = 2  # of the stored form; any other counts as absent
 PREFIX = "now_playing"
 SOCKET_SECONDS = 0.3
 TURN_SECONDS = 30  # longer than everything that one visit may ask of Spotify
 
 V = TypeVar("V")
-
-
-class Sealer:
-    """Makes values unreadable, and useless under any other key, without the secret."""
-
-    def __init__(self, secret_key: str) -> None:
-        hkdf = HKDF(SHA256(), length=32, salt=None, info=b"now_playing redis values")
-        key = hkdf.derive(secret_key.encode())
-        self._fernet = Fernet(base64.urlsafe_b64encode(key))
-
-    def seal(self, key: str, value: Any) -> bytes:
-        """Return JSON-able value for storage under key."""
-        fields = {"version": VERSION, "key": key, "value": value}
-        return self._fernet.encrypt(json.dumps(fields).encode())
-
-    def open(self, key: str, sealed: bytes | None) -> Any:
-        """Return the value, or None if it was not sealed here for this key."""
-        with suppress(InvalidToken, ValueError, KeyError, TypeError):
-            fields = json.loads(self._fernet.decrypt(sealed or b""))
-            if (fields["version"], fields["key"]) == (VERSION, key):
-                return fields["value"]
-        return None
 
 
 class RedisTable(Generic[V]):
@@ -66,28 +45,16 @@ class RedisTable(Generic[V]):
         self._to_json, self._from_json = to_json, from_json
 
     def get(self, key: str) -> V | None:
-        key = self._key(key)
-        with self._store.reached() as client:
-            sealed = client.getex(key, ex=self._seconds)
-        return self._open(key, sealed)
+        return self._read("getex", key, ex=self._seconds)
 
     def put(self, key: str, value: V) -> None:
-        key = self._key(key)
-        sealed = self._seal(key, value)
-        with self._store.reached() as client:
-            client.set(key, sealed, ex=self._seconds)
+        self._write(key, value, ex=self._seconds)
 
     def replace(self, key: str, value: V) -> bool:
-        key = self._key(key)
-        sealed = self._seal(key, value)
-        with self._store.reached() as client:
-            return bool(client.set(key, sealed, xx=True, keepttl=True))
+        return self._write(key, value, xx=True, keepttl=True)
 
     def pop(self, key: str) -> V | None:
-        key = self._key(key)
-        with self._store.reached() as client:
-            sealed = client.getdel(key)
-        return self._open(key, sealed)
+        return self._read("getdel", key)
 
     @contextmanager
     def turn(self, key: str, seconds: float) -> Iterator[bool]:
@@ -112,13 +79,23 @@ class RedisTable(Generic[V]):
         # An ID is as good as a password, so only its hash leaves this process.
         return f"{PREFIX}:{self._name}:{hashlib.sha256(key.encode()).hexdigest()}"
 
-    def _seal(self, key: str, value: V) -> bytes:
-        return self._store.sealer.seal(key, self._to_json(value))
+    def _write(self, key: str, value: V, **how: Any) -> bool:
+        """Store the value sealed: unreadable, and useless under any other key."""
+        key = self._key(key)
+        fields = {"version": VERSION, "key": key, "value": self._to_json(value)}
+        sealed = self._store.fernet.encrypt(json.dumps(fields).encode())
+        with self._store.reached() as client:
+            return bool(client.set(key, sealed, **how))
 
-    def _open(self, key: str, sealed: bytes | None) -> V | None:
-        value = self._store.sealer.open(key, sealed)
-        with suppress(KeyError, TypeError):  # a form that this version does not know
-            return None if value is None else self._from_json(value)
+    def _read(self, command: str, key: str, **how: Any) -> V | None:
+        """Return the value, or None if none was sealed here for this key."""
+        key = self._key(key)
+        with self._store.reached() as client:
+            sealed = getattr(client, command)(key, **how)
+        with suppress(InvalidToken, ValueError, KeyError, TypeError):
+            fields = json.loads(self._store.fernet.decrypt(sealed or b""))
+            if (fields["version"], fields["key"]) == (VERSION, key):
+                return self._from_json(fields["value"])
         return None
 
 
@@ -133,7 +110,9 @@ class RedisStore:
         need_thread: Callable[[], None] = lambda: None,
     ) -> None:
         self.queueing, self._need_thread = queueing, need_thread
-        self.sealer = Sealer(secret_key)
+        hkdf = HKDF(SHA256(), length=32, salt=None, info=b"now_playing redis values")
+        key = hkdf.derive(secret_key.encode())
+        self.fernet = Fernet(base64.urlsafe_b64encode(key))
         # A connection that died is replaced at once; a slow server is not asked twice.
         once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         self._client = self._connect(url, SOCKET_SECONDS, once_more)
@@ -141,7 +120,7 @@ class RedisStore:
         self._paused_until = 0.0
         self.auths: RedisTable[str] = RedisTable(self, "auth", AUTH_SECONDS)
         self.users: RedisTable[User] = RedisTable(
-            self, "user", USER_SECONDS, User.as_json, User.from_json
+            self, "user", USER_SECONDS, asdict, User.from_json
         )
 
     @staticmethod
@@ -167,6 +146,7 @@ class RedisStore:
         return max(0.0, left / 1000)
 
     def pause(self, seconds: float) -> None:
+        seconds = max(seconds, self.paused())
         self._paused_until = time.monotonic() + seconds
         with self.reached() as client:
             client.set(f"{PREFIX}:paused", 1, px=int(1000 * seconds))

@@ -12,7 +12,8 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
+from contextvars import ContextVar
+from functools import cache, cached_property
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -29,7 +30,10 @@ LARGEST = 1_000_000  # bytes of an answer's body, after decompression
 LONGEST_WAIT = 86_400.0  # seconds; the longest Retry-After that was ever seen
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
 
-FAILURES = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, zlib.error)
+NO_ANSWER = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, zlib.error)
+
+# By when all calls of this thread's visit have to be over.
+_visit_ends: ContextVar[float | None] = ContextVar("visit_ends", default=None)
 
 log = logging.getLogger("now_playing")
 
@@ -42,6 +46,8 @@ class Sender(tk.Sender):
     outcome is a Problem: rate_limited or unreachable.
     """
 
+    is_async = False
+
     def __init__(
         self,
         config: Config,
@@ -51,45 +57,39 @@ class Sender(tk.Sender):
         self._seconds = config.deadline
         self._store = store
         self._calling = calling
-        self._visit = _Visit()
-        self._lines = {
-            SPOTIFY_ACCOUNTS: _Line(config.accounts_url, kept=False),
-            SPOTIFY_API: _Line(config.api_url, kept=True),
+        self._bases = {
+            SPOTIFY_ACCOUNTS: _Base(config.accounts_url, kept=False),
+            SPOTIFY_API: _Base(config.api_url, kept=True),
         }
-
-    @property
-    def is_async(self) -> bool:
-        """Always False."""
-        return False
 
     def close(self) -> None:
         """Close all connections."""
-        for line in self._lines.values():
-            asyncio.run_coroutine_threadsafe(line.close(), _loop()).result()
+        for base in self._bases.values():
+            asyncio.run_coroutine_threadsafe(base.close(), _loop()).result()
 
     @contextmanager
     def one_deadline(self) -> Iterator[None]:
         """Let all calls in the block share one deadline instead of one each."""
-        self._visit.ends = time.monotonic() + self._seconds
+        before = _visit_ends.set(time.monotonic() + self._seconds)
         try:
             yield
         finally:
-            self._visit.ends = None
+            _visit_ends.reset(before)
 
     def send(self, request: tk.Request) -> tk.Response:
         """Send what tekore wants sent, to the base that the settings name."""
         if seconds := self._store.paused():
             raise Problem("rate_limited", seconds)
-        spotify = next(base for base in self._lines if request.url.startswith(base))
-        line = self._lines[spotify]
-        url = line.base + request.url.removeprefix(spotify)
+        spotify = next(url for url in self._bases if request.url.startswith(url))
+        base = self._bases[spotify]
+        url = base.url + request.url.removeprefix(spotify)
         try:
             with self._calling():
                 now = time.monotonic()
-                left = (self._visit.ends or now + self._seconds) - now
-                call = asyncio.wait_for(line.exchange(request, url), left)
+                left = (_visit_ends.get() or now + self._seconds) - now
+                call = asyncio.wait_for(base.exchange(request, url), left)
                 answer = asyncio.run_coroutine_threadsafe(call, _loop()).result()
-        except FAILURES as error:
+        except NO_ANSWER as error:
             log.warning("Spotify: %s %s: %s", request.method, url, type(error).__name__)
             raise Problem("unreachable") from None
         status, headers, body = answer
@@ -107,30 +107,21 @@ class Sender(tk.Sender):
         return tk.Response(url, headers, status, _content(body))
 
 
-class _Visit(threading.local):
-    """What this thread's calls are for. ends: by when all of them have to be over."""
-
-    ends: float | None = None
-
-
-class _Line:
+class _Base:
     """The connections to one of Spotify's bases. Lives on the loop of the calls.
 
     kept: whether a connection may serve again. A code or a refresh token is never sent
     twice, so it never goes out on an idle connection, which may have died.
     """
 
-    def __init__(self, base: str, kept: bool) -> None:
-        self.base = base
+    def __init__(self, url: str, kept: bool) -> None:
+        self.url = url
         self._kept = kept
-        self._session: aiohttp.ClientSession | None = None
 
     async def exchange(
         self, request: tk.Request, url: str
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Return status, headers and body of the answer. Raises one of FAILURES."""
-        # aiohttp wants it made on the loop.
-        self._session = self._session or self._open()
+        """Return status, headers and body of the answer. Raises one of NO_ANSWER."""
         async with self._session.request(
             request.method,
             url,
@@ -142,10 +133,11 @@ class _Line:
             return response.status, response.headers, await _read(response)
 
     async def close(self) -> None:
-        if self._session:
+        if "_session" in vars(self):
             await self._session.close()
 
-    def _open(self) -> aiohttp.ClientSession:
+    @cached_property  # and not in __init__, for aiohttp wants it made on the loop
+    def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             limit=0,  # the lanes' seats are the bound
             force_close=not self._kept,
@@ -156,7 +148,7 @@ class _Line:
             headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
             cookie_jar=aiohttp.DummyCookieJar(),  # it serves many people
             auto_decompress=False,
-            proxy=_proxy(self.base),
+            proxy=_proxy(self.url),
         )
 
 

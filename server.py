@@ -23,7 +23,7 @@ LOGGING: dict[str, Any] = {
     "handlers": {"err": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         "now_playing": {"level": "INFO", "handlers": ["err"]},
-        "_granian": {"level": "ERROR", "handlers": ["err"]},
+        "_granian": {"handlers": ["err"]},
     },
 }
 
@@ -104,23 +104,14 @@ def _greeting(config: Config) -> str:
 
 def _port_problem(config: Config) -> str | None:
     """Tell in a sentence why the address can't be served at, or None."""
-    host, port = config.host, config.port
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind) as probe:
-            if os.name == "posix":  # as servers do, or a recent stop would look taken
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen()
+        socket.create_server((config.host, config.port), family=family).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return (
-                f"Port {port} is taken: stop what uses it, or set another PORT. (On "
-                "macOS, AirPlay Receiver holds 5000; System Settings turns it off.)"
+                f"Port {config.port} is taken: stop what uses it, or set another PORT. "
+                "(On macOS, AirPlay Receiver holds 5000; System Settings turns it off.)"
             )
-        return (
-            f"Can't listen on {host}, port {port} ({error.strerror}): set HOST and PORT"
-        )
+        return f"Can't listen: {error.strerror}. Set HOST and PORT"
     return None

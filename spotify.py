@@ -19,21 +19,22 @@ from user import Account, Token
 
 SCOPE = tk.scope.user_read_currently_playing
 EXPIRY_MARGIN = 60  # seconds before its end that a token counts as expired
+REFRESH_PROBLEMS = {"code_refused": "session_ended", "client_refused": "unreachable"}
 
 # The library trips over answers that are not what it expects, each in its own way.
 NOT_A_TOKEN = (TypeError, KeyError, AttributeError, ValueError, OverflowError)
 
 
-class Unauthorised(Exception):
-    """The API does not accept the access token."""
+class Unauthorised(Problem):
+    """The API does not accept the access token; a new one may help."""
 
 
 class Pending(NamedTuple):
-    """A login that was begun. verifier: the PKCE code verifier, None with a secret."""
+    """A login that was begun. verifier: the PKCE code verifier, empty with a secret."""
 
     url: str
     state: str
-    verifier: str | None
+    verifier: str
 
 
 class Spotify:
@@ -52,16 +53,11 @@ class Spotify:
         self._credentials = tk.Credentials(
             config.client_id, config.client_secret, config.redirect_uri, sender
         )
-        self._art_origin = None
-        if config.api_url != SPOTIFY_API:
-            api = urlsplit(config.api_url)
-            self._art_origin = f"{api.scheme}://{api.netloc}"
         self.one_deadline = sender.one_deadline
-
-    @property
-    def art_origin(self) -> str | None:
-        """The origin of a stand-in's pictures, None at the real Spotify."""
-        return self._art_origin
+        # Where a stand-in's pictures are; None at the real Spotify.
+        api = urlsplit(config.api_url)
+        real = config.api_url == SPOTIFY_API
+        self.art_origin = None if real else f"{api.scheme}://{api.netloc}"
 
     def begin_login(self) -> Pending:
         """Return a new login: where to send the person, its state, its verifier."""
@@ -69,11 +65,11 @@ class Spotify:
         url = self._accounts_url + auth.url.removeprefix(SPOTIFY_ACCOUNTS)
         if self._pkce:
             url += "&show_dialog=true"  # so that a person can change accounts
-        return Pending(url, auth.state, auth.verifier)
+        return Pending(url, auth.state, auth.verifier or "")
 
-    def exchange(self, code: str, verifier: str | None) -> Token:
+    def exchange(self, code: str, verifier: str) -> Token:
         """Return the token for a code. Raises Problem code_refused, client_refused."""
-        if verifier is None:
+        if not verifier:
             return self._token(self._credentials.request_user_token, code)
         return self._token(self._credentials.request_pkce_token, code, verifier)
 
@@ -84,19 +80,14 @@ class Spotify:
         """
         if token.refresh is None:
             raise Problem("session_ended")
-        credentials = self._credentials
-        refresh = credentials.refresh_pkce_token
-        if not self._pkce:
-            refresh = credentials.refresh_user_token
+        via = self._credentials
+        refresh = via.refresh_pkce_token if self._pkce else via.refresh_user_token
         try:
             fresh = self._token(refresh, token.refresh)
-            return replace(fresh, refresh=fresh.refresh or token.refresh)
         except Problem as problem:
-            if problem.name == "code_refused":
-                raise Problem("session_ended") from None
-            if problem.name == "client_refused":
-                raise Problem("unreachable") from None
-            raise
+            name = REFRESH_PROBLEMS.get(problem.name, problem.name)
+            raise Problem(name, problem.retry_after) from None
+        return replace(fresh, refresh=fresh.refresh or token.refresh)
 
     def expires_soon(self, token: Token) -> bool:
         """Tell whether the token has to be refreshed before it is used."""
@@ -105,20 +96,18 @@ class Spotify:
     def account(self, token: Token) -> Account:
         """Return whose token it is. Raises Unauthorised."""
         profile = self._get(token, "me")
-        if isinstance(profile, dict):
-            account = Account(
-                text(profile.get("display_name")), text(profile.get("id"))
-            )
-            if any(account):
-                return account
-        raise Problem("unreachable")
+        fields = profile if isinstance(profile, dict) else {}
+        account = Account(text(fields.get("display_name")), text(fields.get("id")))
+        if not any(account):
+            raise Problem("unreachable")
+        return account
 
     def now_playing(self, token: Token) -> NowPlaying:
         """Return what the token's owner is playing. Raises Unauthorised."""
         answer = self._get(
             token, "me/player/currently-playing", additional_types="track,episode"
         )
-        playing = read(answer, self._art_origin)
+        playing = read(answer, self.art_origin)
         if playing is None:
             raise Problem("unreachable")
         return playing
@@ -128,7 +117,7 @@ class Spotify:
         request = tk.Request("GET", path, params=params)
         response = tk.Spotify(token.access, sender=self._sender).send(request)
         if response.status_code == 401:
-            raise Unauthorised
+            raise Unauthorised("session_ended")
         if response.status_code == 403:
             raise Problem(_refusal(str(response.content)))
         if response.status_code == 400:
@@ -149,7 +138,8 @@ class Spotify:
         except tk.RefreshTokenInvalid:
             raise Problem("code_refused") from None
         except tk.HTTPError as error:
-            raise Problem(_token_refusal(error.response.content)) from None
+            ours = error.response.content["error"] == "invalid_client"
+            raise Problem("client_refused" if ours else "unreachable") from None
         except NOT_A_TOKEN:
             raise Problem("unreachable") from None
 
@@ -157,11 +147,6 @@ class Spotify:
 def _is_token(value: Any) -> bool:
     """Tell whether value can stand in an Authorization header (RFC 6750 §2.1)."""
     return isinstance(value, str) and bool(re.fullmatch(r"[\x21-\x7e]{1,4096}", value))
-
-
-def _token_refusal(content: Any) -> str:
-    refused = isinstance(content, dict) and content.get("error") == "invalid_client"
-    return "client_refused" if refused else "unreachable"
 
 
 def _refusal(words: str) -> str:

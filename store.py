@@ -7,11 +7,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
-from config import Config
-from lanes import Lanes
 from user import User
 
 AUTH_SECONDS, MOST_AUTHS = 600, 10_000
@@ -62,13 +61,11 @@ class Store(Protocol):
         """Tell whether the store answers, within 250 ms."""
 
 
+@dataclass(slots=True)
 class _Entry(Generic[V]):
-    __slots__ = ("expires_at", "turn", "value")
-
-    def __init__(self, value: V, expires_at: float) -> None:
-        self.value = value
-        self.expires_at = expires_at
-        self.turn = threading.Lock()
+    value: V
+    expires_at: float
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 class MemoryTable(Generic[V]):
@@ -165,14 +162,3 @@ class MemoryStore:
 
     def close(self) -> None:
         pass
-
-
-def open_store(config: Config, lanes: Lanes, clock: Callable[[], float]) -> Store:
-    """Return the store that the settings name."""
-    if config.redis_url is None:
-        return MemoryStore(lanes.queueing, clock)
-    from redis_store import RedisStore
-
-    return RedisStore(
-        config.redis_url, config.secret_key, lanes.queueing, lanes.need_thread
-    )

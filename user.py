@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from playback import NowPlaying
@@ -41,16 +41,9 @@ class User:
     account: Account | None = None
     answer: Answer | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        """Return all of it as what JSON can hold. It has the token in it."""
-        fields = asdict(self)
-        if self.answer and self.answer.playing:
-            fields["answer"]["playing"] = self.answer.playing.as_json()
-        return fields
-
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> User:
-        """Return what as_json was called on."""
+        """Return the user whose asdict went through JSON."""
         account, answer = fields["account"], fields["answer"]
         if answer and answer["playing"]:
             answer["playing"] = NowPlaying.from_json(answer["playing"])

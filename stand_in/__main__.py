@@ -23,7 +23,7 @@ def main() -> int:
     try:
         stand_in = StandIn(port)
     except (OSError, OverflowError):
-        print(f"Port {port} is taken: choose another with --port.", file=sys.stderr)
+        print(f"Port {port} can't be used: try another --port.", file=sys.stderr)
         return 2
     with suppress(KeyboardInterrupt), stand_in:
         print(GREETING.format(url=stand_in.url), flush=True)

@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import responses
 from pathlib import Path
 from threading import Event
@@ -55,7 +56,8 @@ def send_failure(how: How, connection: socket.socket, healed: Event) -> None:
     if isinstance(failure, bytes):
         # With its end in the same packet no client tries this connection again.
         connection.sendall(failure, getattr(socket, "MSG_MORE", 0))
-        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the other side may be gone
+            connection.shutdown(socket.SHUT_WR)
     else:
         failure(connection, healed)
     raise ConnectionAbortedError

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from math import inf
-from threading import Event, Semaphore, Thread
+from threading import Event, Thread
 from typing import Any
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
@@ -52,28 +51,6 @@ class Connection(WSGIRequestHandler):
         """Log nothing: a query string may hold a code."""
 
 
-class Hold:
-    """Answers that wait until released."""
-
-    def __init__(self) -> None:
-        self._arrivals, self._seen = Semaphore(0), 0
-        self._released = Event()
-
-    def wait(self) -> None:
-        self._arrivals.release()
-        self._released.wait()
-
-    def arrived(self, n: int = 1, timeout: float = 10) -> bool:
-        """Wait until n answers are held; False when one takes longer (seconds)."""
-        while self._seen < n and self._arrivals.acquire(timeout=timeout):
-            self._seen += 1
-        return self._seen >= n
-
-    def release(self) -> None:
-        """Let them go, and all that follow."""
-        self._released.set()
-
-
 @dataclass(eq=False)
 class StandIn(Accounts):
     """A website on 127.0.0.1 that behaves as Spotify does, and fails when told to."""
@@ -96,11 +73,10 @@ class StandIn(Accounts):
         self.calls: list[Call] = []
         self.failing: dict[str, tuple[How, float]] = {}
         self._healed = {endpoint: Event() for endpoint in ENDPOINTS}
-        self._holds: dict[str | None, Hold] = {}
+        self.holds: dict[str | None, Callable[[], object]] = {}
 
     def start(self) -> StandIn:
-        serve = self._server.serve_forever
-        Thread(target=serve, args=(0.005,), daemon=True).start()
+        Thread(target=self._server.serve_forever, args=(0.005,), daemon=True).start()
         return self
 
     def stop(self, *_: object) -> None:
@@ -149,16 +125,6 @@ class StandIn(Accounts):
             self._healed[name].set()
             self._healed[name] = Event()
 
-    @contextmanager
-    def hold(self, endpoint: str) -> Iterator[Hold]:
-        """Hold back the answers of an endpoint until released."""
-        self._holds[endpoint] = hold = Hold()
-        try:
-            yield hold
-        finally:
-            del self._holds[endpoint]
-            hold.release()
-
     def arrive(self, call: Call, connection: socket.socket) -> None:
         """Note the call, and fail it when told to."""
         with self.lock:
@@ -176,5 +142,4 @@ class StandIn(Accounts):
         """Wait as long as an answer of this endpoint has to."""
         if self.delay and endpoint in ENDPOINTS:
             time.sleep(self.delay)
-        if hold := self._holds.get(endpoint):
-            hold.wait()
+        self.holds.get(endpoint, lambda: None)()

@@ -44,14 +44,11 @@ def create_website(stand_in: StandIn) -> Flask:
     )
 
     @website.before_request
-    def check_origin() -> None:
+    def arrive() -> None:
         origin = request.headers.get("Origin", stand_in.url)
         own = stand_in.url, stand_in.url.replace("127.0.0.1", "localhost")
         if request.method == "POST" and origin not in own:
             abort(403, "Another site sent this form.")
-
-    @website.before_request
-    def note_call() -> None:
         if request.endpoint in ENDPOINTS:
             query, form = request.args.to_dict(), request.form.to_dict()
             headers = {name.lower(): value for name, value in request.headers}

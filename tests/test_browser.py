@@ -44,6 +44,7 @@ from tests.browser import (
     violations,
 )
 from tests.conftest import CLIENT_ID, needs
+from tests.wire import hold
 
 ROOT = Path(__file__).parents[1]
 UNSET = (  # whatever a developer's .env says
@@ -318,9 +319,9 @@ def test_hidden_tab_sends_nothing(arrive: Arrive) -> None:
     shows(page, "playing", "Second-Best Umbrella")
     assert visitor.asked == 1
 
-    with visitor.spotify.hold("player") as hold:
+    with hold(visitor.spotify, "player") as held:
         visitor.hears("track")
-        assert hold.arrived()
+        assert held.arrived()
         with page.expect_event("requestfailed"):
             page.evaluate("hide(true)")
         page.clock.run_for(HOUR)
@@ -449,6 +450,7 @@ def test_keyboard_is_enough(arrive: Arrive) -> None:
     assert stops("the first person", "Agree") == ["", "Agree"]
     page.keyboard.press("Enter")
     shows(page, "playing", TITLE)
+    expect(page.get_by_role("button", name="Full screen")).to_be_visible()
     links = ["The Tidewater Clerks", "Minutes of the Last Meeting", "Listen on Spotify"]
     stops_in = ["Now Playing", "Full screenLeave full screen f", *links]
     stops_in += ["Disconnect at Spotify", "Log out"]

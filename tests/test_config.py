@@ -240,6 +240,8 @@ WRONG: list[tuple[dict[str, str], str]] = [
         {"SECRET_KEY": "15-characters--"},
         f"SECRET_KEY is shorter than 16 characters: {MAKE_A_KEY}",
     ),
+    ({"HOST": "localhost"}, "HOST is 'localhost': write an address like 127.0.0.1"),
+    ({"HOST": "127.1"}, "HOST is '127.1': write an address like 127.0.0.1"),
     ({"REDIS_URL": REDIS}, f"SECRET_KEY is required with REDIS_URL: {MAKE_A_KEY}"),
     (
         {"REDIS_URL": "127.0.0.1:6379", "SECRET_KEY": KEY},

@@ -26,7 +26,7 @@ from config import Config
 from stand_in import FAILURES, StandIn
 from stand_in.failures import Failure, How, answer
 from tests.conftest import CLIENT_ID, SECRET, Browser, Clock, MakeApp
-from tests.wire import LARGE, SLOW
+from tests.wire import LARGE, SLOW, hold
 
 CLOSE = "Connection: close"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -830,19 +830,19 @@ def test_hanging_spotify_takes_only_the_people_who_wait_for_it(
     if endpoint == "token":
         clock.advance(3600)
     stranger = Browser(app, spotify)
-    with ThreadPoolExecutor(20) as pool, spotify.hold(endpoint) as hold:
+    with ThreadPoolExecutor(20) as pool, hold(spotify, endpoint) as held:
         pages: list[Future[TestResponse]]
         pages = [pool.submit(browser.get, "/") for browser in browsers]
         at_once = as_completed(pages, timeout=30)
         for _ in range(8):
             assert shown(next(at_once).result()) == "unreachable"
-        assert hold.arrived(12)
+        assert held.arrived(12)
         assert stranger.get("/healthz").text == "alive"
         assert stranger.get("/readyz").text == "ready"
         assert "User ID: None" in stranger.get("/").text
         assert stranger.get("/login").status_code == 307
         assert sum(page.done() for page in pages) == 8
-        hold.release()
+        held.release()
         assert [shown(page.result()) for page in at_once] == ["playing"] * 12
     clock.advance(3)
     assert [shown(browser.get("/")) for browser in browsers] == ["playing"] * 20

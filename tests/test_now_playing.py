@@ -262,7 +262,9 @@ NAMED = {
     "quota_exceeded": waiting(5),
 }
 ELSEWHERE = {"empty_200", "expired_token", "invalid_token"}  # each has its own test
-HOWS: dict[str, Any] = {name: name for name in FAILURES.keys() - SLOW.keys()} | LARGE
+HOWS: dict[str, Any] = {
+    name: name for name in sorted(FAILURES.keys() - SLOW.keys())
+} | LARGE
 TROUBLES: dict[str, tuple[Any, Trouble]] = {
     name: (HOWS[name], NAMED.get(name, UNREACHABLE))
     for name in sorted(HOWS.keys() - ELSEWHERE)

@@ -17,6 +17,7 @@ from flask import Flask
 from stand_in import FAILURES, StandIn
 from stand_in.failures import answer
 from tests.conftest import Browser, Clock, MakeApp
+from tests.wire import hold
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -192,12 +193,12 @@ def test_logout_while_spotify_is_slow_stays_logged_out(
     if not expired and endpoint == "token":
         spotify.fail("player", "expired_token", 1)
     tabs = twins(app, spotify, browser, 4)
-    with ThreadPoolExecutor(4) as pool, spotify.hold(endpoint) as hold:
+    with ThreadPoolExecutor(4) as pool, hold(spotify, endpoint) as held:
         paths = ["/", "/now-playing", "/", "/now-playing"]
         late = list(map(lambda tab, path: pool.submit(tab.get, path), tabs, paths))
-        assert hold.arrived()
+        assert held.arrived()
         assert browser.post("/logout").status_code == 303
-        hold.release()
+        held.release()
         answers = [future.result() for future in late]
     assert people(app) == 0
     assert [answer.status_code for answer in answers] == [200, 401] * 2
@@ -214,9 +215,9 @@ def test_logout_does_not_wait_for_a_slow_spotify(
     browser.log_in()
     clock.advance(3600)
     tab = twins(app, spotify, browser, 1)[0]
-    with ThreadPoolExecutor(1) as pool, spotify.hold("token") as hold:
+    with ThreadPoolExecutor(1) as pool, hold(spotify, "token") as held:
         late = pool.submit(tab.get, "/")
-        assert hold.arrived()
+        assert held.arrived()
         browser.post("/logout")
         assert people(app) == 0
         assert not late.done()
@@ -284,13 +285,13 @@ def test_crowd_of_one_person_leaves_room_for_others(
     app.wsgi_app = entering(  # type: ignore[assignment, method-assign]
         inside, app.wsgi_app
     )
-    with ThreadPoolExecutor(31) as pool, spotify.hold("player") as hold:
+    with ThreadPoolExecutor(31) as pool, hold(spotify, "player") as held:
         for tab in tabs:
             pool.submit(tab.get, "/now-playing")
-        assert hold.arrived(1)
+        assert held.arrived(1)
         assert all(inside.acquire(timeout=30) for _ in tabs)
         page = pool.submit(modest.get, "/now-playing")
-        assert hold.arrived(2, timeout=2), page.result().get_json()
+        assert held.arrived(2, timeout=2), page.result().get_json()
 
 
 def test_every_page_is_its_owners_under_mixed_faults(
@@ -345,11 +346,11 @@ def test_slow_answer_of_one_login_is_not_the_next_ones(
         spotify.play({"item": {"name": f"Song of {name}"}, "is_playing": True}, name)
     browser.log_in("robin")
     tab = twins(app, spotify, browser, 1)[0]
-    with ThreadPoolExecutor(1) as pool, spotify.hold("player") as hold:
+    with ThreadPoolExecutor(1) as pool, hold(spotify, "player") as held:
         late = pool.submit(tab.get, "/now-playing")
-        assert hold.arrived()
+        assert held.arrived()
         browser.post("/logout")
-        hold.release()
+        held.release()
         assert late.result().status_code == 401
     browser.log_in("mika")
     assert browser.json()["title"] == "Song of mika"
@@ -362,9 +363,9 @@ def test_account_is_learnt_without_disturbing_others(
     spotify.fail("profile", answer(500, "", "Connection: close"), 1)
     browser.log_in("robin")
     other.log_in("mika")
-    with ThreadPoolExecutor(1) as pool, spotify.hold("profile") as hold:
+    with ThreadPoolExecutor(1) as pool, hold(spotify, "profile") as held:
         late = pool.submit(browser.get, "/")
-        assert hold.arrived()
+        assert held.arrived()
         assert "Mika Okonjo" in other.get("/").text
-        hold.release()
+        held.release()
         assert "Robin Vale" in late.result().text

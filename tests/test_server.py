@@ -21,6 +21,7 @@ import pytest
 
 from stand_in import StandIn
 from tests.conftest import CLIENT_ID
+from tests.wire import hold
 
 HOME = Path(__file__).parent.parent
 SETTINGS = re.findall(r"^([A-Z_]+)=", (HOME / ".env.example").read_text(), re.M)
@@ -154,11 +155,11 @@ def test_a_signal_lets_requests_finish_and_ends_with_status_0(
     """C60."""
     with serving(tmp_path, **at_spotify) as server, ThreadPoolExecutor() as threads:
         cookie = server.log_in(spotify)
-        with spotify.hold("player") as hold:
+        with hold(spotify, "player") as held:
             page = threads.submit(server.get, "/", **cookie)
-            assert hold.arrived()
+            assert held.arrived()
             server.process.send_signal(number)
-            hold.release()
+            held.release()
         assert page.result()[0] == 200
         assert 'data-state="playing"' in page.result()[2]
         assert server.process.wait(30) == 0
@@ -257,12 +258,12 @@ def test_people_stuck_at_spotify_do_not_hold_up_the_others(
     ):
         people = [server.log_in(spotify) for _ in range(12)]
         spotify.forget()
-        with spotify.hold("player") as hold:
+        with hold(spotify, "player") as held:
             pages = [threads.submit(server.get, "/", **person) for person in people]
-            assert hold.arrived(4)
+            assert held.arrived(4)
             assert server.get("/healthz")[0] == 200
             assert "User ID: None" in server.get("/")[2]
-            hold.release()
+            held.release()
         states = [
             re.findall('data-state="([a-z]+)"', page.result()[2])[0] for page in pages
         ]

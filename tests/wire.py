@@ -1,12 +1,15 @@
-"""Failures too odd for the stand-in's switches: bytes that never end, or too many."""
+"""What the stand-in's switches do not offer: answers that wait, or never end."""
 
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from socket import socket
-from threading import Event
+from threading import Event, Semaphore
 
+from stand_in import StandIn
 from stand_in.failures import OK, How
 
 
@@ -36,3 +39,38 @@ SLOW: dict[str, How] = {
     "drip_headers": partial(drip, OK + b"X-Slow: "),
     "drip_body": partial(drip, OK + b"Content-Length: 9999\r\n\r\n"),
 }
+
+
+class Hold:
+    """Answers that wait until released."""
+
+    def __init__(self) -> None:
+        self._arrivals, self._seen = Semaphore(0), 0
+        self._released = Event()
+
+    def wait(self) -> None:
+        """Stay until released."""
+        self._arrivals.release()
+        self._released.wait()
+
+    def arrived(self, n: int = 1, timeout: float = 10) -> bool:
+        """Wait until n answers are held; False when one takes longer (seconds)."""
+        while self._seen < n and self._arrivals.acquire(timeout=timeout):
+            self._seen += 1
+        return self._seen >= n
+
+    def release(self) -> None:
+        """Let them go, and all that follow."""
+        self._released.set()
+
+
+@contextmanager
+def hold(spotify: StandIn, endpoint: str) -> Iterator[Hold]:
+    """Hold back the answers of an endpoint until released."""
+    held = Hold()
+    spotify.holds[endpoint] = held.wait
+    try:
+        yield held
+    finally:
+        del spotify.holds[endpoint]
+        held.release()
