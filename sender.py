@@ -1,39 +1,48 @@
-"""How requests reach Spotify and answers come back: bounded in time, size and place."""
+"""How bytes reach Spotify and come back: bounded in time, in size and in place."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import os
+import socket
 import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotInTime
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
-import certifi
+import httpcore
 import tekore as tk
 
 from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config, is_local
 from problems import Problem
 from store import Store
 
+RESOLVERS = 8  # names that are looked up at once
+CONNECT_SECONDS = 2.0  # for one address, before the next one of the host is tried
 LARGEST = 1_000_000  # bytes of an answer's body, after decompression
 LONGEST_WAIT = 86_400.0  # seconds; the longest Retry-After that was ever seen
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
 
-NO_ANSWER = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, zlib.error)
-
-# By when all calls of this thread's visit have to be over.
-_visit_ends: ContextVar[float | None] = ContextVar("visit_ends", default=None)
+NO_ANSWER = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+    NotInTime,
+    OSError,
+    ValueError,
+    zlib.error,
+)
+DIED_IDLE = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
 
 log = logging.getLogger("now_playing")
 
@@ -57,44 +66,45 @@ class Sender(tk.Sender):
         self._seconds = config.deadline
         self._store = store
         self._calling = calling
+        self._call = _Call()
+        # At DEBUG it would log headers, which are not ours to show.
+        logging.getLogger("httpcore").setLevel(logging.INFO)
+        # A code or a refresh token is never sent twice, so it never goes out on an
+        # idle connection, which may have died.
         self._bases = {
-            SPOTIFY_ACCOUNTS: _Base(config.accounts_url, kept=False),
-            SPOTIFY_API: _Base(config.api_url, kept=True),
+            SPOTIFY_ACCOUNTS: (config.accounts_url, self._pool(config.accounts_url, 0)),
+            SPOTIFY_API: (config.api_url, self._pool(config.api_url, None)),
         }
 
     def close(self) -> None:
         """Close all connections."""
-        for base in self._bases.values():
-            asyncio.run_coroutine_threadsafe(base.close(), _loop()).result()
+        for _, pool in self._bases.values():
+            pool.close()
 
     @contextmanager
     def one_deadline(self) -> Iterator[None]:
         """Let all calls in the block share one deadline instead of one each."""
-        before = _visit_ends.set(time.monotonic() + self._seconds)
+        self._call.shared_deadline = time.monotonic() + self._seconds
         try:
             yield
         finally:
-            _visit_ends.reset(before)
+            self._call.shared_deadline = None
 
     def send(self, request: tk.Request) -> tk.Response:
         """Send what tekore wants sent, to the base that the settings name."""
         if seconds := self._store.paused():
             raise Problem("rate_limited", seconds)
-        spotify = next(url for url in self._bases if request.url.startswith(url))
-        base = self._bases[spotify]
-        url = base.url + request.url.removeprefix(spotify)
+        spotify = next(base for base in self._bases if request.url.startswith(base))
+        base, pool = self._bases[spotify]
+        url = base + request.url.removeprefix(spotify)
         try:
             with self._calling():
-                now = time.monotonic()
-                left = (_visit_ends.get() or now + self._seconds) - now
-                call = asyncio.wait_for(base.exchange(request, url), left)
-                answer = asyncio.run_coroutine_threadsafe(call, _loop()).result()
+                status, headers, body = self._exchange(pool, url, request)
         except NO_ANSWER as error:
             log.warning("Spotify: %s %s: %s", request.method, url, type(error).__name__)
             raise Problem("unreachable") from None
-        status, headers, body = answer
         if status == 429:
-            seconds = _retry_after(headers.get("Retry-After", ""))
+            seconds = _retry_after(headers.get("retry-after", ""))
             log.warning("Spotify: rate limit, no request for %d s", seconds)
             self._store.pause(seconds)
             raise Problem("rate_limited", seconds)
@@ -106,96 +116,147 @@ class Sender(tk.Sender):
             status = 400  # the same to us; tekore 6.2 fails on a 401 to a token request
         return tk.Response(url, headers, status, _content(body))
 
+    def _exchange(
+        self, pool: httpcore.ConnectionPool, url: str, request: tk.Request
+    ) -> tuple[int, dict[str, str], bytes]:
+        call = self._call
+        call.deadline = call.shared_deadline or time.monotonic() + self._seconds
+        target = f"{url}?{urlencode(request.params)}" if request.params else url
+        headers: dict[bytes | str, bytes | str] = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            **(request.headers or {}),
+        }
+        content = None
+        if request.data is not None:
+            content = urlencode(request.data).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
 
-class _Base:
-    """The connections to one of Spotify's bases. Lives on the loop of the calls.
+        def once() -> tuple[int, dict[str, str], bytes]:
+            call.connected = call.answered = False
+            with pool.stream(
+                request.method, target, headers=headers, content=content
+            ) as response:
+                call.answered = True
+                fields = {
+                    name.decode("latin-1").lower(): value.decode("latin-1")
+                    for name, value in response.headers
+                }
+                return response.status, fields, _read(response, fields)
 
-    kept: whether a connection may serve again. A code or a refresh token is never sent
-    twice, so it never goes out on an idle connection, which may have died.
+        try:
+            return once()
+        except DIED_IDLE:
+            # The server may close an idle connection just as we use it: try once more,
+            # if it was one, and only what can be asked twice.
+            if call.connected or call.answered or request.method != "GET":
+                raise
+        return once()
+
+    def _pool(self, base: str, most_idle: int | None) -> httpcore.ConnectionPool:
+        return httpcore.ConnectionPool(
+            ssl_context=_ssl_context(),
+            proxy=_proxy(base),
+            max_connections=None,  # the lanes' seats are the bound
+            max_keepalive_connections=most_idle,
+            keepalive_expiry=30,
+            network_backend=_Backend(self._call),
+        )
+
+
+class _Call(threading.local):
+    """The call that this thread is making: when it has to be over."""
+
+    shared_deadline: float | None = None
+    deadline = 0.0
+    connected = False  # whether it opened a connection of its own
+    answered = False  # whether the head of the answer has come
+
+    def left(self, out_of_time: type[Exception]) -> float:
+        """Return the seconds left. Raises out_of_time when there are none."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise out_of_time()
+        return left
+
+
+class _Backend(httpcore.SyncBackend):
+    """Opens connections whose every read and write ends by the call's deadline.
+
+    httpcore's own timeouts start anew at each read, so that an answer of one byte a
+    second never runs into them.
     """
 
-    def __init__(self, url: str, kept: bool) -> None:
-        self.url = url
-        self._kept = kept
+    def __init__(self, call: _Call) -> None:
+        self._call = call
+        self._resolver = ThreadPoolExecutor(RESOLVERS)
 
-    async def exchange(
-        self, request: tk.Request, url: str
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Return status, headers and body of the answer. Raises one of NO_ANSWER."""
-        async with self._session.request(
-            request.method,
-            url,
-            params=request.params,
-            data=request.data,
-            headers=request.headers,
-            allow_redirects=False,
-        ) as response:
-            return response.status, response.headers, await _read(response)
-
-    async def close(self) -> None:
-        if "_session" in vars(self):
-            await self._session.close()
-
-    @cached_property  # and not in __init__, for aiohttp wants it made on the loop
-    def _session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=0,  # the lanes' seats are the bound
-            force_close=not self._kept,
-            ssl=_ssl_context(),
+    def connect_tcp(
+        self, host: str, port: int, *args: Any, **kwargs: Any
+    ) -> httpcore.NetworkStream:
+        self._call.connected = True
+        failure: Exception = httpcore.ConnectError()
+        # On a thread of its own, because the system's resolver knows no deadline.
+        left = self._call.left(httpcore.ConnectTimeout)
+        look_up = self._resolver.submit(
+            socket.getaddrinfo, host, port, type=socket.SOCK_STREAM
         )
-        return aiohttp.ClientSession(
-            connector=connector,
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
-            cookie_jar=aiohttp.DummyCookieJar(),  # it serves many people
-            auto_decompress=False,
-            proxy=_proxy(self.url),
-        )
+        for address in look_up.result(left):
+            left = self._call.left(httpcore.ConnectTimeout)
+            try:
+                stream = super().connect_tcp(
+                    str(address[4][0]), port, min(left, CONNECT_SECONDS)
+                )
+                return _Stream(stream, self._call)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, call: _Call) -> None:
+        self._stream = stream
+        self._call = call
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._call.left(httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._call.left(httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        left = self._call.left(httpcore.ConnectTimeout)
+        stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        return _Stream(stream, self._call)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 @cache
 def _ssl_context() -> ssl.SSLContext:
-    # Not every system's Python finds the system's authorities.
-    return ssl.create_default_context(
-        cafile=os.environ.get("SSL_CERT_FILE") or certifi.where()
-    )
+    return httpcore.default_ssl_context()  # brings its own list of authorities
 
 
-def _proxy(base: str) -> str | None:
-    """Return the proxy that the environment names for this base, if any."""
-    uri = urlsplit(base)
-    near = is_local(uri) or proxy_bypass(uri.hostname or "")
-    return None if near else getproxies().get(uri.scheme)
-
-
-_starting = threading.Lock()
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    """Return the loop that all calls run on: there, wait_for can end any of them.
-
-    A socket's timeout starts anew with each byte, and a name's resolution has none.
-    """
-    with _starting:
-        return _running_loop()
-
-
-@cache
-def _running_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="spotify", daemon=True).start()
-    return loop
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+def _read(response: httpcore.Response, headers: dict[str, str]) -> bytes:
     """Return the body. Raises ValueError when it is too large or badly packed."""
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    encoding = headers.get("content-encoding", "identity").lower()
     if encoding not in ("identity", "gzip"):
         raise ValueError(encoding)
     inflater = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding == "gzip" else None
-    body, cut_short = bytearray(), False
-    async for chunk in response.content.iter_any():
+    body, received, cut_short = bytearray(), 0, False
+    for chunk in response.iter_stream():
         body += inflater.decompress(chunk, LARGEST + 1) if inflater else chunk
-        if len(body) > LARGEST:
+        received += len(chunk)
+        if max(received, len(body)) > LARGEST:
             raise ValueError("too large")
         cut_short = inflater is not None and not inflater.eof
     if cut_short:
@@ -218,4 +279,15 @@ def _retry_after(value: str) -> float:
     value = value.strip()
     if not (value.isascii() and value.isdigit()):
         return USUAL_WAIT
-    return min(max(float(value[:9]), 1.0), LONGEST_WAIT)
+    return min(max(float(value), 1.0), LONGEST_WAIT)
+
+
+def _proxy(base: str) -> httpcore.Proxy | None:
+    """Return the proxy that the environment names for this base, if any."""
+    uri = urlsplit(base)
+    address = getproxies().get(uri.scheme)
+    if not address or is_local(uri) or proxy_bypass(uri.hostname or ""):
+        return None
+    proxy = urlsplit(address if "://" in address else f"http://{address}")
+    auth = (proxy.username or "", proxy.password or "") if proxy.username else None
+    return httpcore.Proxy(f"{proxy.scheme}://{proxy.hostname}:{proxy.port}", auth=auth)

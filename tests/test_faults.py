@@ -100,6 +100,7 @@ WIRE: dict[str, Failure] = {
     "gzip with a bad sum": zipped(GZIP[:-8] + b"\0" * 8),
     "gzip twice": sized(gzip.compress(GZIP), b"Content-Encoding: gzip, gzip"),
     "gzip bomb": zipped(BOMB),
+    "gzip, then more than a lot": zipped(GZIP + b" " * 1_000_000),
     "brotli": sized(PLAYS, b"Content-Encoding: br"),
     "too large": sized(PLAYS + b" " * 1_000_000),
     "too large without a length": raw(body=PLAYS + b" " * 1_000_000),
@@ -740,17 +741,44 @@ def test_get_that_fails_twice_is_not_asked_a_third_time(
     assert spotify.count("player") == 2
 
 
-@pytest.mark.parametrize(
-    ("how", "calls"),
-    [(b"", 2), ("reset", 2), ("cut_short", 1), ("not_http", 1), ("server_error", 1)],
-)
-def test_get_is_asked_once_more_only_if_nothing_came_back(
-    how: How, calls: int, browser: Browser, spotify: StandIn
+@pytest.mark.parametrize("how", [b"", "reset", "cut_short", "server_error_html"])
+def test_get_on_a_connection_of_its_own_is_not_asked_again(
+    how: How, spotify: StandIn, make_app: MakeApp
 ) -> None:
-    """C53: what was answered, however badly, is not asked again (RFC 9110 §9.2.2)."""
+    """C53: what fails there is Spotify, not an idle connection."""
+    fresh = Browser(make_app(), spotify)
     spotify.fail("profile", how)
-    browser.log_in()
-    assert spotify.count("profile") == calls
+    fresh.log_in()
+    assert spotify.count("profile") == 1
+
+
+@pytest.mark.parametrize("extra", [PLAYS, b""], ids=["200", "empty"])
+def test_answer_that_nobody_asked_for_reaches_nobody(
+    extra: bytes, app: Flask, spotify: StandIn, clock: Clock
+) -> None:
+    """C53: neither the next person on that connection, nor anybody after."""
+
+    def answer_twice(connection: socket.socket, healed: Event) -> None:
+        connection.sendall(sized(json.dumps({"item": {"name": "First"}}).encode()))
+        healed.wait()
+        connection.sendall(sized(extra))
+        twice.set()
+        over.wait()
+
+    twice, over = Event(), Event()
+    people = {name: Browser(app, spotify) for name in ("robin", "mika", "ines")}
+    for name, browser in people.items():
+        browser.log_in(name)
+        spotify.play({"item": {"name": name}}, name)
+    spotify.fail("player", answer_twice, 1)
+    assert people["robin"].json()["title"] == "First"
+    spotify.heal()
+    assert twice.wait(10)
+    for _ in range(3):
+        clock.advance(3)
+        titles = [browser.json().get("title") for browser in people.values()]
+        assert titles == list(people)
+    over.set()
 
 
 @pytest.mark.parametrize("how", [b"", "reset", "cut_short", "not_http"])

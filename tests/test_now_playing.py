@@ -262,6 +262,7 @@ NAMED = {
     "quota_exceeded": waiting(5),
 }
 ELSEWHERE = {"empty_200", "expired_token", "invalid_token"}  # each has its own test
+AGAIN = {"reset", "not_http"}  # an idle connection may have died, so it is tried anew
 HOWS: dict[str, Any] = {
     name: name for name in sorted(FAILURES.keys() - SLOW.keys())
 } | LARGE
@@ -362,11 +363,23 @@ def test_trouble_is_told_apart_and_passes(
     spotify.fail("player", how)
     assert_trouble(robin, trouble)
     # Trouble too is asked for once in 2 s.
-    assert spotify.count("player") == (2 if how == "reset" else 1)
+    assert spotify.count("player") == (2 if how in AGAIN else 1)
     spotify.heal()
     clock.advance(float(trouble.retry_after or 2))
     assert robin.json()["state"] == "playing"
     assert robin.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("how", sorted(AGAIN))
+def test_nonsense_on_a_new_connection_is_not_asked_for_again(
+    how: str, robin: Browser, spotify: StandIn, clock: Clock
+) -> None:
+    spotify.fail("player", how)
+    robin.json()  # the idle connections are gone now
+    clock.advance(2)
+    spotify.forget()
+    assert_trouble(robin, UNREACHABLE)
+    assert spotify.count("player") == 1
 
 
 @pytest.mark.parametrize("how", SLOW.values(), ids=SLOW)
@@ -693,7 +706,7 @@ def test_account_that_failed_at_login_shows_up_on_a_later_page(
 ) -> None:
     spotify.fail("profile", how)
     assert browser.log_in().headers["Location"] == "/"
-    once = 2 if how == "reset" else 1
+    once = 2 if how in AGAIN else 1
     assert spotify.count("profile") == once
     clock.advance(7)  # a rate limit would be over
     spotify.forget()
