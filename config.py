@@ -18,6 +18,9 @@ DASHBOARD = "https://developer.spotify.com/dashboard"
 SPOTIFY_ACCOUNTS = "https://accounts.spotify.com"
 SPOTIFY_API = "https://api.spotify.com/v1"
 DEMO_CLIENT_ID = "00000000000000000000000000000de0"
+WEB_ADDRESS = re.compile(
+    r"https?://([\w.-]+|\[[0-9a-f:.]+\])(:[1-9]\d{0,4})?(/|$|\?|#)", re.ASCII | re.I
+)
 PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 TAKEN_PATHS = ("/login", "/logout", "/now-playing", "/healthz", "/readyz")
 
@@ -210,10 +213,9 @@ class _Reader:
 
 def _wrong_with(value: str, uri: SplitResult) -> str | None:
     """Apply Spotify's rules (developer documentation, concepts/redirect_uri)."""
-    web_address = re.match(r"(?i)https?://[^/@]+(/|$|\?|#)", value)
-    if not web_address or not uri.hostname or uri.port == 0:
+    if not WEB_ADDRESS.match(value) or not uri.hostname:
         return "is not a web address"
-    if uri.hostname.endswith("localhost"):
+    if f".{uri.hostname}".rstrip(".").endswith(".localhost"):
         return "uses localhost, which Spotify does not allow"
     if uri.scheme == "http" and not _loopback_host(uri):
         return "is plain http, which Spotify allows only for 127.0.0.1 and [::1]"
@@ -227,7 +229,8 @@ def _wrong_with(value: str, uri: SplitResult) -> str | None:
 def _right_uri(uri: SplitResult, port: int) -> str:
     """Return the nearest redirect URI that Spotify and this app would take."""
     host, path = uri.hostname or "", uri.path if _is_free(uri.path) else "/callback"
-    if "." not in host or _loopback_host(uri) or host.endswith(".localhost"):
+    named = re.fullmatch(r"([\w-]+\.)+[a-z]{2,}|(\d+\.){3}\d+", host, re.A)
+    if not named or _loopback_host(uri) or host.endswith(".localhost"):
         return f"http://127.0.0.1:{port}{path}"
     own_port = f":{uri.port}" if uri.port else ""
     return f"https://{host}{own_port}{path}"
@@ -240,12 +243,13 @@ def _is_free(path: str) -> bool:
 
 
 def _loopback_host(uri: SplitResult) -> str | None:
-    """Return the host if it is a loopback address (and not a name)."""
+    """Return the host if it is a loopback address as browsers write it, not a name."""
     host = uri.hostname or ""
     try:
-        return host if ip_address(host).is_loopback else None
+        address = ip_address(host)
     except ValueError:
         return None
+    return host if address.is_loopback and str(address) == host else None
 
 
 def is_local(uri: SplitResult) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from math import inf
@@ -46,6 +47,11 @@ class Connection(WSGIRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(response.data)
+
+    def finish(self) -> None:
+        """Close the connection, even if the other side has done so already."""
+        with suppress(OSError):
+            super().finish()
 
     def log(self, type: str, message: str, *args: Any) -> None:
         """Log nothing: a query string may hold a code."""

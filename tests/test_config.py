@@ -84,6 +84,7 @@ def test_one_setting_is_enough() -> None:
             {"origin": "https://music.example:8443", "callback_path": "/a/b-c_d.~e"},
         ),
         ({"SPOTIFY_REDIRECT_URI": "HTTPS://music.example/callback"}, {"secure": True}),
+        ({"SPOTIFY_REDIRECT_URI": "https://notlocalhost/callback"}, {"secure": True}),
         ({"HOST": "::"}, {"host": "::", "origin": "http://127.0.0.1:5000"}),
         ({"SECRET_KEY": KEY}, {"secret_key": KEY}),
         (
@@ -180,6 +181,14 @@ REDIRECT_URIS = [
     ("http://127.0.0.1:0/callback", NOT_AN_ADDRESS, LOCAL),
     ("http://[::1/callback", NOT_AN_ADDRESS, LOCAL),
     ("http:///callback", NOT_AN_ADDRESS, None),
+    ("https://music.example:/callback", NOT_AN_ADDRESS, HTTPS),
+    ("http://127.0.0.1:05000/callback", NOT_AN_ADDRESS, LOCAL),
+    ("http://[::1%lo]:5000/callback", NOT_AN_ADDRESS, LOCAL),
+    ("https://mu sic.example/callback", NOT_AN_ADDRESS, LOCAL),
+    ("https://m\u00fcsic.example/callback", NOT_AN_ADDRESS, None),
+    ("http://[0:0:0:0:0:0:0:1]:5000/callback", PLAIN, LOCAL),
+    ("http://127.1:5000/callback", PLAIN, LOCAL),
+    ("https://localhost./callback", LOCALHOST, LOCAL),
 ]
 
 
