@@ -13,16 +13,19 @@ from urllib.parse import SplitResult, urlsplit
 
 from dotenv import dotenv_values
 
+from addresses import (
+    is_local,
+    loopback_host,
+    nearest_redirect_uri,
+    port_of,
+    what_is_wrong,
+)
+
 DOTENV = Path(__file__).with_name(".env")
 DASHBOARD = "https://developer.spotify.com/dashboard"
 SPOTIFY_ACCOUNTS = "https://accounts.spotify.com"
 SPOTIFY_API = "https://api.spotify.com/v1"
 DEMO_CLIENT_ID = "00000000000000000000000000000de0"
-WEB_ADDRESS = re.compile(
-    r"https?://([\w.-]+|\[[0-9a-f:.]+\])(:[1-9]\d{0,4})?(/|$|\?|#)", re.ASCII | re.I
-)
-PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
-TAKEN_PATHS = ("/login", "/logout", "/now-playing", "/healthz", "/readyz")
 
 
 class ConfigError(ValueError):
@@ -89,8 +92,8 @@ class Config:
             client_id=reader.client_id(accounts_url == SPOTIFY_ACCOUNTS),
             client_secret=environ.get("SPOTIFY_CLIENT_SECRET"),
             redirect_uri=redirect_uri,
-            host=reader.host(_loopback_host(uri) or "127.0.0.1"),
-            port=port if "PORT" in environ or not _loopback_host(uri) else _port(uri),
+            host=reader.host(loopback_host(uri) or "127.0.0.1"),
+            port=port if "PORT" in environ or not loopback_host(uri) else port_of(uri),
             secret_key=reader.secret_key(bool(redis_url)),
             accounts_url=accounts_url,
             api_url=reader.base_url("SPOTIFY_API_URL", SPOTIFY_API),
@@ -159,9 +162,10 @@ class _Reader:
             port = uri.port or port
         except ValueError:
             uri = urlsplit("")
-        if wrong := _wrong_with(value, uri):
+        if wrong := what_is_wrong(value, uri):
+            instead = nearest_redirect_uri(uri, port)
             self.problems.append(
-                f"SPOTIFY_REDIRECT_URI {wrong}: write {_right_uri(uri, port)} "
+                f"SPOTIFY_REDIRECT_URI {wrong}: write {instead} "
                 "here and in the dashboard"
             )
         return uri
@@ -171,7 +175,7 @@ class _Reader:
         try:
             uri = urlsplit(value)
             safe = uri.scheme == "https" or (uri.scheme == "http" and is_local(uri))
-            fine = safe and uri.hostname and _port(uri)
+            fine = safe and uri.hostname and port_of(uri)
         except ValueError:
             fine = False
         if not fine or re.search(r"[?#@\s]", value):
@@ -209,54 +213,3 @@ class _Reader:
                 "logins: set REDIS_URL, or WORKERS to 1"
             )
         return value
-
-
-def _wrong_with(value: str, uri: SplitResult) -> str | None:
-    """Apply Spotify's rules (developer documentation, concepts/redirect_uri)."""
-    if not WEB_ADDRESS.match(value) or not uri.hostname:
-        return "is not a web address"
-    if f".{uri.hostname}".rstrip(".").endswith(".localhost"):
-        return "uses localhost, which Spotify does not allow"
-    if uri.scheme == "http" and not _loopback_host(uri):
-        return "is plain http, which Spotify allows only for 127.0.0.1 and [::1]"
-    if re.search(r"[?#]", value):
-        return "has a query or a fragment"
-    if not _is_free(uri.path):
-        return "needs a path of its own, of letters, digits, - and /"
-    return None
-
-
-def _right_uri(uri: SplitResult, port: int) -> str:
-    """Return the nearest redirect URI that Spotify and this app would take."""
-    host, path = uri.hostname or "", uri.path if _is_free(uri.path) else "/callback"
-    named = re.fullmatch(r"([\w-]+\.)+[a-z]{2,}|(\d+\.){3}\d+", host, re.A)
-    if not named or _loopback_host(uri) or host.endswith(".localhost"):
-        return f"http://127.0.0.1:{port}{path}"
-    own_port = f":{uri.port}" if uri.port else ""
-    return f"https://{host}{own_port}{path}"
-
-
-def _is_free(path: str) -> bool:
-    """Tell whether a path can be the callback's own."""
-    taken = path in TAKEN_PATHS or path.startswith("/static/")
-    return bool(PATH.fullmatch(path)) and not taken
-
-
-def _loopback_host(uri: SplitResult) -> str | None:
-    """Return the host if it is a loopback address as browsers write it, not a name."""
-    host = uri.hostname or ""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    return host if address.is_loopback and str(address) == host else None
-
-
-def is_local(uri: SplitResult) -> bool:
-    """Tell whether a URI leads to this machine, by name or by address."""
-    return uri.hostname == "localhost" or _loopback_host(uri) is not None
-
-
-def _port(uri: SplitResult) -> int:
-    default = 443 if uri.scheme == "https" else 80
-    return default if uri.port is None else uri.port

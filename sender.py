@@ -1,32 +1,24 @@
-"""How bytes reach Spotify and come back: bounded in time, in size and in place."""
+"""How tekore's requests reach Spotify: what goes out, and what may come back."""
 
 from __future__ import annotations
 
 import json
 import logging
-import socket
-import ssl
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotInTime
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
 from typing import Any
-from urllib.parse import urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlencode
 
 import httpcore
 import tekore as tk
 
-from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config, is_local
+from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config
+from connections import Call, open_pool
 from problems import Problem
 from store import Store
 
-RESOLVERS = 8  # names that are looked up at once
-CONNECT_SECONDS = 2.0  # for one address, before the next one of the host is tried
 LARGEST = 1_000_000  # bytes of an answer's body, after decompression
 LONGEST_WAIT = 86_400.0  # seconds; the longest Retry-After that was ever seen
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
@@ -37,7 +29,6 @@ NO_ANSWER = (
     httpcore.ProtocolError,
     httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
-    NotInTime,
     OSError,
     ValueError,
     zlib.error,
@@ -66,14 +57,16 @@ class Sender(tk.Sender):
         self._seconds = config.deadline
         self._store = store
         self._calling = calling
-        self._call = _Call()
+        self._call = Call()
         # At DEBUG it would log headers, which are not ours to show.
         logging.getLogger("httpcore").setLevel(logging.INFO)
         # A code or a refresh token is never sent twice, so it never goes out on an
         # idle connection, which may have died.
+        accounts = open_pool(config.accounts_url, 0, self._call)
+        api = open_pool(config.api_url, None, self._call)
         self._bases = {
-            SPOTIFY_ACCOUNTS: (config.accounts_url, self._pool(config.accounts_url, 0)),
-            SPOTIFY_API: (config.api_url, self._pool(config.api_url, None)),
+            SPOTIFY_ACCOUNTS: (config.accounts_url, accounts),
+            SPOTIFY_API: (config.api_url, api),
         }
 
     def close(self) -> None:
@@ -153,98 +146,6 @@ class Sender(tk.Sender):
                 raise
         return once()
 
-    def _pool(self, base: str, most_idle: int | None) -> httpcore.ConnectionPool:
-        return httpcore.ConnectionPool(
-            ssl_context=_ssl_context(),
-            proxy=_proxy(base),
-            max_connections=None,  # the lanes' seats are the bound
-            max_keepalive_connections=most_idle,
-            keepalive_expiry=30,
-            network_backend=_Backend(self._call),
-        )
-
-
-class _Call(threading.local):
-    """The call that this thread is making: when it has to be over."""
-
-    shared_deadline: float | None = None
-    deadline = 0.0
-    connected = False  # whether it opened a connection of its own
-    answered = False  # whether the head of the answer has come
-
-    def left(self, out_of_time: type[Exception]) -> float:
-        """Return the seconds left. Raises out_of_time when there are none."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise out_of_time()
-        return left
-
-
-class _Backend(httpcore.SyncBackend):
-    """Opens connections whose every read and write ends by the call's deadline.
-
-    httpcore's own timeouts start anew at each read, so that an answer of one byte a
-    second never runs into them.
-    """
-
-    def __init__(self, call: _Call) -> None:
-        self._call = call
-        self._resolver = ThreadPoolExecutor(RESOLVERS)
-
-    def connect_tcp(
-        self, host: str, port: int, *args: Any, **kwargs: Any
-    ) -> httpcore.NetworkStream:
-        self._call.connected = True
-        failure: Exception = httpcore.ConnectError()
-        # On a thread of its own, because the system's resolver knows no deadline.
-        left = self._call.left(httpcore.ConnectTimeout)
-        look_up = self._resolver.submit(
-            socket.getaddrinfo, host, port, type=socket.SOCK_STREAM
-        )
-        for address in look_up.result(left):
-            left = self._call.left(httpcore.ConnectTimeout)
-            try:
-                stream = super().connect_tcp(
-                    str(address[4][0]), port, min(left, CONNECT_SECONDS)
-                )
-                return _Stream(stream, self._call)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream, call: _Call) -> None:
-        self._stream = stream
-        self._call = call
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._call.left(httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._call.left(httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        left = self._call.left(httpcore.ConnectTimeout)
-        stream = self._stream.start_tls(ssl_context, server_hostname, left)
-        return _Stream(stream, self._call)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-@cache
-def _ssl_context() -> ssl.SSLContext:
-    return httpcore.default_ssl_context()  # brings its own list of authorities
-
 
 def _read(response: httpcore.Response, headers: dict[str, str]) -> bytes:
     """Return the body. Raises ValueError when it is too large or badly packed."""
@@ -280,14 +181,3 @@ def _retry_after(value: str) -> float:
     if not (value.isascii() and value.isdigit()):
         return USUAL_WAIT
     return min(max(float(value), 1.0), LONGEST_WAIT)
-
-
-def _proxy(base: str) -> httpcore.Proxy | None:
-    """Return the proxy that the environment names for this base, if any."""
-    uri = urlsplit(base)
-    address = getproxies().get(uri.scheme)
-    if not address or is_local(uri) or proxy_bypass(uri.hostname or ""):
-        return None
-    proxy = urlsplit(address if "://" in address else f"http://{address}")
-    auth = (proxy.username or "", proxy.password or "") if proxy.username else None
-    return httpcore.Proxy(f"{proxy.scheme}://{proxy.hostname}:{proxy.port}", auth=auth)

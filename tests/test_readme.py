@@ -10,7 +10,8 @@ from typing import Any
 from flask import request
 
 import spotify as spotify_module
-from config import TAKEN_PATHS, Config
+from addresses import TAKEN_PATHS
+from config import Config
 from problems import KINDS
 from sender import Sender
 from stand_in import StandIn

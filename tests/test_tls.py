@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import sender
+import connections
 from stand_in import StandIn
 from tests.conftest import Browser, Clock, MakeApp
 
@@ -78,7 +78,7 @@ def test_a_login_over_tls_ends_with_a_track(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    sender._ssl_context.cache_clear()
+    connections._ssl_context.cache_clear()
     try:
         bases = secure_spotify.accounts_url, secure_spotify.api_url
         app = make_app(accounts_url=bases[0], api_url=bases[1])
@@ -86,7 +86,7 @@ def test_a_login_over_tls_ends_with_a_track(
         assert browser.log_in().status_code == 307
         assert browser.json()["state"] == "playing"
     finally:
-        sender._ssl_context.cache_clear()
+        connections._ssl_context.cache_clear()
 
 
 def test_the_proxy_of_the_environment_is_used_but_not_for_this_machine(
