@@ -16,11 +16,7 @@ from problems import KINDS, Problem
 
 STEP_MS = 250  # between two pages that differ in nothing but the time
 PAGES_KEPT = 256
-HTTP_PROBLEMS = {
-    404: "not_found",
-    405: "method_not_allowed",
-    500: "server_error",
-}
+HTTP_PROBLEMS = {404: "not_found", 405: "method_not_allowed", 500: "server_error"}
 
 
 class Pages:
@@ -59,8 +55,9 @@ class Pages:
     def trouble(self, problem: Problem) -> Response:
         """Return a problem in the same two forms."""
         if _wants_html():
-            look = Look(None, None, problem, problem.poll_after_ms)
-            return _answer(Response(self._player("player.html", look)), problem)
+            wait = problem.poll_after_ms
+            page = render_template("player.html", problem=problem, poll_after_ms=wait)
+            return _answer(Response(page), problem)
         answer = jsonify(
             error=problem.error,
             message=f"{problem.message} {problem.advice}",
