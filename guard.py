@@ -23,6 +23,7 @@ COOKIE_DAYS = 180  # Spotify ends every login after six months
 LARGEST_REQUEST = 16_384  # bytes of a body; nothing here needs one
 PROBES = ("healthz", "readyz")  # they come by address, whatever the app's name is
 GUARDED = ("main", "login", "callback", "logout")  # they use or change something
+ROUTINE = ("main", "now_playing", "static", *PROBES)
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 log = logging.getLogger("now_playing")
@@ -83,14 +84,19 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
     def finish(response: Response) -> Response:
         response.headers.extend(headers)
         response.headers.setdefault("Cache-Control", "no-store")
-        started = g.get("started")
-        log.info(
-            "%s %s %d %.1f ms",
-            quote(request.method),
-            quote(request.path),  # without the query, which may hold a code
-            response.status_code,
-            1000 * (time.perf_counter() - started) if started else 0,
-        )
+        # Pages and polls that go well would bury the rest, and cost a sixth more time.
+        routine = response.status_code < 400 and request.endpoint in ROUTINE
+        level = logging.DEBUG if routine else logging.INFO
+        if log.isEnabledFor(level):
+            started = g.get("started", time.perf_counter())
+            log.log(
+                level,
+                "%s %s %d %.1f ms",
+                quote(request.method),
+                quote(request.path),  # without the query, which may hold a code
+                response.status_code,
+                1000 * (time.perf_counter() - started),
+            )
         return response
 
 

@@ -398,6 +398,27 @@ def test_log_tells_what_happened_to_sessions(
     assert user_id not in caplog.text  # its hash is enough to follow somebody
 
 
+def test_log_has_what_people_do_and_what_fails_but_not_each_page(
+    browser: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C44: a page asks every few seconds, which would bury the rest."""
+    caplog.set_level(logging.INFO, "now_playing")
+    browser.log_in()
+    for path in ("/", "/now-playing", "/healthz", "/readyz", "/missing"):
+        browser.get(path)
+    browser.post("/logout")
+    browser.get("/now-playing")
+    lines = [record.getMessage() for record in caplog.records]
+    requests = [line.rpartition(" ")[0].rpartition(" ")[0] for line in lines]
+    assert [line for line in requests if line.startswith(("GET", "POST"))] == [
+        "GET /login 307",
+        "GET /callback 307",
+        "GET /missing 404",
+        "POST /logout 303",
+        "GET /now-playing 401",
+    ]
+
+
 def test_log_cannot_be_forged(
     browser: Browser, spotify: StandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
