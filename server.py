@@ -113,5 +113,6 @@ def _port_problem(config: Config) -> str | None:
                 f"Port {config.port} is taken: stop what uses it, or set another PORT. "
                 "(On macOS, AirPlay Receiver holds 5000; System Settings turns it off.)"
             )
-        return f"Can't listen: {error.strerror}. Set HOST and PORT"
+        why = os.strerror(error.errno or 0)
+        return f"Can't listen on {config.host} ({why}): set another HOST or PORT."
     return None
