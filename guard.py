@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -16,6 +15,7 @@ from itsdangerous import URLSafeTimedSerializer
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
 
+from addresses import is_local
 from config import Config
 from problems import Problem
 
@@ -24,7 +24,6 @@ LARGEST_REQUEST = 16_384  # bytes of a body; nothing here needs one
 PROBES = ("healthz", "readyz")  # they come by address, whatever the app's name is
 GUARDED = ("main", "login", "callback", "logout")  # they use or change something
 ROUTINE = ("main", "now_playing", "static", *PROBES)
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 log = logging.getLogger("now_playing")
 
@@ -55,8 +54,7 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
     app.session_interface = CookieSession(app)
     uri, usual = urlsplit(config.origin), 443 if config.secure else 80
     port, name = uri.port or usual, uri.netloc.removesuffix(f":{uri.port}")
-    own_hosts = _hosts([name], {port}, usual)
-    loopback_hosts = _hosts(LOOPBACK, {port, config.port}, usual)
+    own_hosts = {f"{name}:{port}", f"{name}:{port}".removesuffix(f":{usual}")}
     headers = _headers(config, art_origin)
 
     @app.before_request
@@ -64,7 +62,8 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
         g.started = time.perf_counter()
         host = request.environ.get("HTTP_HOST", "").lower()
         if host not in own_hosts and request.endpoint not in PROBES:
-            if request.method not in ("GET", "HEAD") or host not in loopback_hosts:
+            here = _loopback_port(host, usual) in (port, config.port)
+            if request.method not in ("GET", "HEAD") or not here:
                 raise Problem("bad_request")
             # Spotify forbids localhost redirect URIs, and cookies do not cross names,
             # so move to the one right name before any cookie is set.
@@ -138,10 +137,14 @@ def _origin(url: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}".lower()
 
 
-def _hosts(names: Iterable[str], ports: set[int], usual: int) -> set[str]:
-    """Return all ways to write these as a Host: the usual port may be left out."""
-    hosts = {f"{name}:{port}" for name in names for port in ports}
-    return hosts | {host.removesuffix(f":{usual}") for host in hosts}
+def _loopback_port(host: str, usual: int) -> int | None:
+    """Return the port of a Host header that names this machine, else None."""
+    try:
+        uri = urlsplit(f"//{host}")
+        written_so = uri.netloc == host and "@" not in host
+        return (uri.port or usual) if written_so and is_local(uri) else None
+    except ValueError:
+        return None
 
 
 def _headers(config: Config, art_origin: str | None) -> list[tuple[str, str]]:

@@ -313,7 +313,9 @@ def test_foreign_hosts_are_refused_and_never_named(
         assert len(seen) < 4000
 
 
-@pytest.mark.parametrize("host", ["localhost:5000", "LOCALHOST:5000", "[::1]:5000"])
+@pytest.mark.parametrize(
+    "host", ["localhost:5000", "LOCALHOST:5000", "[::1]:5000", "127.0.0.2:5000"]
+)
 @pytest.mark.parametrize(
     ("path", "query", "where"),
     [
