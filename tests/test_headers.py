@@ -420,3 +420,13 @@ def test_forwarded_headers_have_no_effect(name: str, app: Flask) -> None:
         pattern, "", str(plain.headers)
     )
     assert ask(app, "GET", "/", "evil.example", **more).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/callback", "invalid_state"), ("/missing", "not_found"), ("/", "bad_request")],
+)
+def test_problem_page_names_its_problem(path: str, name: str, idle_app: Flask) -> None:
+    host = "evil.example" if name == "bad_request" else HOST
+    page = ask(idle_app, "GET", path, host).get_data(as_text=True)
+    assert f'data-state="{name}"' in page
