@@ -10,6 +10,7 @@ WEB_ADDRESS = re.compile(
     r"https?://([\w.-]+|\[[0-9a-f:.]+\])(:[1-9]\d{0,4})?(/|$|\?|#)", re.ASCII | re.I
 )
 PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
+USUAL_PORTS = {"http": 80, "https": 443}
 TAKEN_PATHS = ("/login", "/logout", "/now-playing", "/healthz", "/readyz")
 
 
@@ -64,5 +65,4 @@ def is_local(uri: SplitResult) -> bool:
 
 def port_of(uri: SplitResult) -> int:
     """Return the port that is written, or the scheme's usual one."""
-    default = 443 if uri.scheme == "https" else 80
-    return default if uri.port is None else uri.port
+    return USUAL_PORTS.get(uri.scheme, 80) if uri.port is None else uri.port

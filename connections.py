@@ -24,7 +24,7 @@ CONNECT_SECONDS = 2.0  # for one address, before the next one of the host is tri
 class Call(threading.local):
     """The call that this thread is making: when it has to be over."""
 
-    shared_deadline: float | None = None
+    shared_deadline: float | None = None  # of all calls of a visit, if it is in one
     deadline = 0.0
     connected = False  # whether it opened a connection of its own
     answered = False  # whether the head of the answer has come

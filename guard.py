@@ -15,7 +15,7 @@ from itsdangerous import URLSafeTimedSerializer
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
 
-from addresses import is_local
+from addresses import USUAL_PORTS, is_local, port_of
 from config import Config
 from problems import Problem
 
@@ -52,9 +52,11 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
     app.url_map.merge_slashes = False  # or a redirect would repeat the query
     app.config.update(_settings(config))
     app.session_interface = CookieSession(app)
-    uri, usual = urlsplit(config.origin), 443 if config.secure else 80
-    port, name = uri.port or usual, uri.netloc.removesuffix(f":{uri.port}")
-    own_hosts = {f"{name}:{port}", f"{name}:{port}".removesuffix(f":{usual}")}
+    uri = urlsplit(config.origin)
+    port, name = port_of(uri), uri.netloc.removesuffix(f":{uri.port}")
+    own_hosts = {f"{name}:{port}", uri.netloc}
+    if port == USUAL_PORTS[uri.scheme]:
+        own_hosts.add(name)
     headers = _headers(config, art_origin)
 
     @app.before_request
@@ -62,7 +64,7 @@ def install(app: Flask, config: Config, art_origin: str | None) -> None:
         g.started = time.perf_counter()
         host = request.environ.get("HTTP_HOST", "").lower()
         if host not in own_hosts and request.endpoint not in PROBES:
-            here = _loopback_port(host, usual) in (port, config.port)
+            here = _loopback_port(uri.scheme, host) in (port, config.port)
             if request.method not in ("GET", "HEAD") or not here:
                 raise Problem("bad_request")
             # Spotify forbids localhost redirect URIs, and cookies do not cross names,
@@ -137,12 +139,12 @@ def _origin(url: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}".lower()
 
 
-def _loopback_port(host: str, usual: int) -> int | None:
+def _loopback_port(scheme: str, host: str) -> int | None:
     """Return the port of a Host header that names this machine, else None."""
     try:
-        uri = urlsplit(f"//{host}")
+        uri = urlsplit(f"{scheme}://{host}")
         written_so = uri.netloc == host and "@" not in host
-        return (uri.port or usual) if written_so and is_local(uri) else None
+        return port_of(uri) if written_so and is_local(uri) else None
     except ValueError:
         return None
 

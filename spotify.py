@@ -138,7 +138,8 @@ class Spotify:
         except tk.RefreshTokenInvalid:
             raise Problem("code_refused") from None
         except tk.HTTPError as error:
-            ours = error.response.content["error"] == "invalid_client"
+            said = error.response.content
+            ours = isinstance(said, dict) and said.get("error") == "invalid_client"
             raise Problem("client_refused" if ours else "unreachable") from None
         except NOT_A_TOKEN:
             raise Problem("unreachable") from None

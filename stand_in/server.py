@@ -79,6 +79,7 @@ class StandIn(Accounts):
         self.calls: list[Call] = []
         self.failing: dict[str, tuple[How, float]] = {}
         self._healed = {endpoint: Event() for endpoint in ENDPOINTS}
+        # What an answer of an endpoint waits for; only tests have something here.
         self.holds: dict[str | None, Callable[[], object]] = {}
 
     def start(self) -> StandIn:
