@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from dotenv import dotenv_values
-
-from addresses import (
-    is_local,
-    loopback_host,
-    nearest_redirect_uri,
-    port_of,
-    what_is_wrong,
-)
 
 DOTENV = Path(__file__).with_name(".env")
 DASHBOARD = "https://developer.spotify.com/dashboard"
 SPOTIFY_ACCOUNTS = "https://accounts.spotify.com"
 SPOTIFY_API = "https://api.spotify.com/v1"
 DEMO_CLIENT_ID = "00000000000000000000000000000de0"
+MAKE_A_KEY = 'make one with python -c "import secrets; print(secrets.token_urlsafe())"'
+
+USUAL_PORTS = {"http": 80, "https": 443}
+OWN_PATHS = ("/login", "/logout", "/now-playing", "/healthz", "/readyz")
+WEB_ADDRESS = re.compile(
+    r"https?://([\w.-]+|\[[\da-f:.]+\])(:[1-9]\d{0,4})?(/[^\s?#]*)?", re.A | re.I
+)
+CALLBACK_PATH = re.compile(r"(?!/static/)(/[\w~-][\w.~-]*)+", re.A)
+
+T = TypeVar("T")
 
 
 class ConfigError(ValueError):
@@ -38,28 +42,25 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Config:
-    """The app's settings; the README's table says what each is for."""
+    """The app's settings; docs/settings.md says what each is for."""
 
     client_id: str
     client_secret: str | None = field(default=None, repr=False)
     redirect_uri: str = "http://127.0.0.1:5000/callback"
     host: str = "127.0.0.1"
     port: int = 5000
-    secret_key: str = field(
-        default_factory=lambda: secrets.token_urlsafe(32), repr=False
-    )
+    secret_key: str = field(default_factory=secrets.token_urlsafe, repr=False)
     accounts_url: str = SPOTIFY_ACCOUNTS
     api_url: str = SPOTIFY_API
     redis_url: str | None = field(default=None, repr=False)
     workers: int = 1
-    threads: int = 64
-    deadline: float = 8.0  # seconds for everything that one visit asks of Spotify
+    threads: int = 64  # calls to Spotify at once
+    deadline: float = 8.0  # seconds that one visit may take
 
     @property
     def origin(self) -> str:
         """Where the app lives: scheme, host and port of the redirect URI."""
-        parts = urlsplit(self.redirect_uri)
-        return f"{parts.scheme}://{parts.netloc}".lower()
+        return origin_of(self.redirect_uri)
 
     @property
     def callback_path(self) -> str:
@@ -76,33 +77,73 @@ class Config:
         """Whether this is the demo on the stand-in for Spotify."""
         return self.client_id == DEMO_CLIENT_ID
 
+    @property
+    def login_threads(self) -> int:
+        """Logins and refreshes at once; their own, so that they stop nobody's music."""
+        return max(4, self.threads // 4)
+
+    @property
+    def most_waiting(self) -> int:
+        """How many requests may wait for another request of the same person."""
+        return 2 * self.threads
+
+    @property
+    def art_origin(self) -> str | None:
+        """Where a stand-in's pictures are; None at the real Spotify."""
+        return None if self.api_url == SPOTIFY_API else origin_of(self.api_url)
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
         """Read and check the settings. Raises ConfigError, naming every problem."""
-        reader = _Reader(environ)
-        port = reader.number("PORT", 5000, 65535)
-        redirect_uri = environ.get(
-            "SPOTIFY_REDIRECT_URI", f"http://127.0.0.1:{port}/callback"
+        problems: list[str] = []
+
+        def read(name: str, check: Callable[[str], T], default: T) -> T:
+            try:
+                return check(environ[name]) if name in environ else default
+            except UnicodeEncodeError:
+                problems.append(f"{name} is not UTF-8 text: type it again")
+            except ValueError as error:
+                problems.append(f"{name} {error}")
+            return default
+
+        port = read("PORT", partial(_number, 65_535), cls.port)
+        local = f"http://127.0.0.1:{port}/callback"
+        uri = urlsplit(
+            read("SPOTIFY_REDIRECT_URI", partial(_redirect_uri, port), local)
         )
-        uri = reader.redirect_uri(redirect_uri, port)
-        accounts_url = reader.base_url("SPOTIFY_ACCOUNTS_URL", SPOTIFY_ACCOUNTS)
-        workers = reader.number("WORKERS", 1, 64)
-        redis_url = reader.redis_url(workers)
+        if uri.scheme == "http" and "PORT" in environ and port_of(uri) != port:
+            problems.append(
+                f"SPOTIFY_REDIRECT_URI has port {port_of(uri)}, but PORT is {port}: "
+                f"set PORT to {port_of(uri)}, or write {local} here and in the "
+                "dashboard"
+            )
+        accounts_url = read("SPOTIFY_ACCOUNTS_URL", _base_url, SPOTIFY_ACCOUNTS)
         config = cls(
-            client_id=reader.client_id(accounts_url == SPOTIFY_ACCOUNTS),
+            client_id=read("SPOTIFY_CLIENT_ID", partial(_client_id, accounts_url), ""),
             client_secret=environ.get("SPOTIFY_CLIENT_SECRET"),
-            redirect_uri=redirect_uri,
-            host=reader.host(loopback_host(uri) or "127.0.0.1"),
-            port=port if "PORT" in environ or not loopback_host(uri) else port_of(uri),
-            secret_key=reader.secret_key(bool(redis_url)),
+            redirect_uri=uri.geturl(),
+            host=read("HOST", _ip_address, loopback_host(uri) or cls.host),
+            port=port_of(uri) if uri.scheme == "http" else port,
+            secret_key=read("SECRET_KEY", _secret_key, secrets.token_urlsafe()),
             accounts_url=accounts_url,
-            api_url=reader.base_url("SPOTIFY_API_URL", SPOTIFY_API),
-            redis_url=redis_url,
-            workers=workers,
-            threads=reader.number("THREADS", cls.threads, 512),
+            api_url=read("SPOTIFY_API_URL", _base_url, SPOTIFY_API),
+            redis_url=read("REDIS_URL", _redis_url, None),
+            workers=read("WORKERS", partial(_number, 64), cls.workers),
+            threads=read("THREADS", partial(_number, 512), cls.threads),
         )
-        if reader.problems:
-            raise ConfigError(reader.problems)
+        if "SPOTIFY_CLIENT_ID" not in environ:
+            problems.append(
+                f"SPOTIFY_CLIENT_ID is not set: copy it from {DASHBOARD} into .env"
+            )
+        if config.redis_url and "SECRET_KEY" not in environ:
+            problems.append(f"SECRET_KEY is required with REDIS_URL: {MAKE_A_KEY}")
+        if config.workers > 1 and "REDIS_URL" not in environ:
+            problems.append(
+                "WORKERS is above 1, but without REDIS_URL they can't share logins: "
+                "set REDIS_URL, or WORKERS to 1"
+            )
+        if problems:
+            raise ConfigError(problems)
         return config
 
 
@@ -120,96 +161,112 @@ def read_environ(environ: Mapping[str, str], path: Path = DOTENV) -> dict[str, s
     return {name: value for name, value in stripped.items() if value}
 
 
-class _Reader:
-    """Reads single settings and collects what is wrong with them."""
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of a URL, in lower case."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self.problems: list[str] = []
 
-    def number(self, name: str, default: int, most: int) -> int:
-        value = self.environ.get(name, str(default))
-        if re.fullmatch(r"[0-9]{1,6}", value) and 1 <= int(value) <= most:
-            return int(value)
-        self.problems.append(f"{name} is {value!r}: write a number from 1 to {most}")
-        return default
+def loopback_host(uri: SplitResult) -> str | None:
+    """Return the host if it is a loopback address as browsers write it, not a name."""
+    host = uri.hostname or ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return host if address.is_loopback and str(address) == host else None
 
-    def host(self, default: str) -> str:
-        value = self.environ.get("HOST", default)
-        try:
-            ip_address(value)
-        except ValueError:
-            self.problems.append(f"HOST is {value!r}: write an address like {default}")
+
+def is_local(uri: SplitResult) -> bool:
+    """Tell whether a URI leads to this machine, by name or by address."""
+    return uri.hostname == "localhost" or loopback_host(uri) is not None
+
+
+def port_of(uri: SplitResult) -> int:
+    """Return the port that is written, or the scheme's usual one."""
+    return USUAL_PORTS.get(uri.scheme, 80) if uri.port is None else uri.port
+
+
+# ---- Checks of single settings: each raises ValueError with what is wrong and the fix
+
+
+def _number(most: int, value: str) -> int:
+    if re.fullmatch(r"[0-9]{1,6}", value) and 1 <= int(value) <= most:
+        return int(value)
+    raise ValueError(f"is {value!r}: write a number from 1 to {most}")
+
+
+def _ip_address(value: str) -> str:
+    with suppress(ValueError):
+        return value if ip_address(value) else ""
+    raise ValueError(f"is {value!r}: write an IP address like 127.0.0.1")
+
+
+def _client_id(accounts_url: str, value: str) -> str:
+    at_spotify = accounts_url == SPOTIFY_ACCOUNTS
+    if re.fullmatch(r"\w{32}" if at_spotify else r"[\w.-]{1,128}", value, re.ASCII):
         return value
+    raise ValueError(
+        "does not look like a client ID (32 letters and digits, without quotes): "
+        f"copy it from {DASHBOARD}"
+    )
 
-    def client_id(self, at_spotify: bool) -> str:
-        value = self.environ.get("SPOTIFY_CLIENT_ID", "")
-        form = r"[0-9A-Za-z]{32}" if at_spotify else r"[\w.-]{1,128}"
-        if not value:
-            self.problems.append(
-                f"SPOTIFY_CLIENT_ID is not set: copy it from {DASHBOARD} into .env"
-            )
-        elif not re.fullmatch(form, value, re.ASCII):
-            self.problems.append(
-                "SPOTIFY_CLIENT_ID does not look like a client ID (32 letters and "
-                f"digits): copy it from {DASHBOARD}"
-            )
+
+def _secret_key(value: str) -> str:
+    if len(value.encode()) >= 16:
         return value
+    raise ValueError(f"is shorter than 16 characters: {MAKE_A_KEY}")
 
-    def redirect_uri(self, value: str, port: int) -> SplitResult:
-        try:
-            uri = urlsplit(value if "://" in value else f"http://{value}")
-            port = uri.port or port
-        except ValueError:
-            uri = urlsplit("")
-        if wrong := what_is_wrong(value, uri):
-            instead = nearest_redirect_uri(uri, port)
-            self.problems.append(
-                f"SPOTIFY_REDIRECT_URI {wrong}: write {instead} "
-                "here and in the dashboard"
-            )
-        return uri
 
-    def base_url(self, name: str, default: str) -> str:
-        value = self.environ.get(name, default).rstrip("/")
-        try:
-            uri = urlsplit(value)
-            safe = uri.scheme == "https" or (uri.scheme == "http" and is_local(uri))
-            fine = safe and uri.hostname and port_of(uri)
-        except ValueError:
-            fine = False
-        if not fine or re.search(r"[?#@\s]", value):
-            self.problems.append(
-                f"{name} is not an https address (or http on this machine): write one "
-                f"like {default}"
-            )
+def _redis_url(value: str) -> str:
+    try:
+        from store.redis import check_url  # with packages that only it needs
+    except ImportError:
+        packages = "pip install -r requirements-redis.txt"
+        raise ValueError(f"needs two more packages: {packages}") from None
+    check_url(value)
+    return value
+
+
+def _web_address(value: str) -> SplitResult:
+    """Return the parts of a web address, all of them empty if it is none."""
+    with suppress(ValueError):
+        if WEB_ADDRESS.fullmatch(value) and port_of(urlsplit(value)):
+            return urlsplit(value)
+    return urlsplit("")
+
+
+def _base_url(value: str) -> str:
+    value = value.rstrip("/")
+    uri = _web_address(value)
+    if uri.scheme == "https" or is_local(uri):
         return value
+    raise ValueError(
+        "is not an https address (or http on this machine): write one like "
+        "https://api.example"
+    )
 
-    def secret_key(self, required: bool) -> str:
-        value = self.environ.get("SECRET_KEY", "")
-        why = "is shorter than 16 characters" if value else "is required with REDIS_URL"
-        if len(value) < 16 and (value or required):
-            self.problems.append(
-                f"SECRET_KEY {why}: make one with "
-                'python -c "import secrets; print(secrets.token_urlsafe())"'
-            )
-        return value or secrets.token_urlsafe(32)
 
-    def redis_url(self, workers: int) -> str | None:
-        value = self.environ.get("REDIS_URL")
-        if value and not re.match(r"(redis|rediss|unix)://.", value):
-            self.problems.append(
-                "REDIS_URL is not the address of a Redis: write one like "
-                "redis://127.0.0.1:6379/0"
-            )
-        elif value and not (find_spec("redis") and find_spec("cryptography")):
-            self.problems.append(
-                "REDIS_URL needs two more packages: "
-                "pip install -r requirements-redis.txt"
-            )
-        if workers > 1 and not value:
-            self.problems.append(
-                "WORKERS is above 1 without REDIS_URL, which they need to share "
-                "logins: set REDIS_URL, or WORKERS to 1"
-            )
+def _redirect_uri(port: int, value: str) -> str:
+    """Hold Spotify's rules, and keep the callback's path free for it.
+
+    https://developer.spotify.com/documentation/web-api/concepts/redirect_uri
+    """
+    uri = _web_address(value)
+    free = CALLBACK_PATH.fullmatch(uri.path) and uri.path not in OWN_PATHS
+    path = uri.path if free else "/callback"
+    host, origin = uri.hostname or "", f"http://127.0.0.1:{port}"
+    if not host:
+        what = "is not a web address, or has a query or a fragment"
+    elif f".{host}".rstrip(".").endswith(".localhost"):
+        what = "uses localhost, which Spotify does not allow"
+    elif uri.scheme == "http" and not loopback_host(uri):
+        what = "is plain http, which Spotify allows only for 127.0.0.1 and [::1]"
+        what += "; for other machines use https (see docs/deploying.md)"
+        origin = f"https://{uri.netloc}"
+    elif not free:
+        what = "needs a path of its own, of letters, digits, - and /"
+        origin = f"{uri.scheme}://{uri.netloc}"
+    else:
         return value
+    raise ValueError(f"{what}: write {origin}{path} here and in the dashboard")

@@ -1,39 +1,114 @@
-"""Everything that can go wrong; problems.json has the names, statuses and words."""
+"""Everything that can go wrong: its name, its status and its words."""
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
+import random
 from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """A line of problems.json. poll_after: seconds; 0: asking again would not help."""
+    """What a problem means.
+
+    status: of the answer (HTTP). message, advice: one sentence for the person, and one
+    on what to do next. poll_after: seconds until a page should ask again; 0 where that
+    would not help. spread: seconds over which a crowd comes back, if more than a tenth.
+    """
 
     status: int
-    poll_after: int
     message: str
-    advice: str
+    advice: str = "Go back to the main page."
+    poll_after: int = 0
+    spread: int = 0
 
 
-_LINES = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
-KINDS: dict[str, Kind] = {name: Kind(*line) for name, line in _LINES.items()}
+WAIT = "Too many requests: Spotify has asked this app to wait."
+ENDED = (
+    "Spotify has ended this login. It does so after six months, or when you disconnect "
+    "the app."
+)
+ADD_ACCOUNT = (
+    "Ask the app’s owner to add the account’s e-mail address in the dashboard."
+)
+RENEW = "The owner needs to renew Premium. Spotify may take a few hours to notice."
+COMPARE = (
+    "If you run this app: compare SPOTIFY_CLIENT_ID and SPOTIFY_CLIENT_SECRET with the "
+    "dashboard."
+)
+
+KINDS = {
+    "logged_out": Kind(401, "You’re not logged in.", "Log in with Spotify."),
+    "session_unknown": Kind(401, "You’ve been logged out.", "Log in again."),
+    "session_ended": Kind(401, ENDED, "Log in again."),
+    "not_registered": Kind(
+        403, "This Spotify account isn’t on the app’s list of users.", ADD_ACCOUNT, 60
+    ),
+    "owner_premium": Kind(
+        403, "Spotify only answers while the app’s owner has Premium.", RENEW, 300
+    ),
+    "forbidden": Kind(
+        403,
+        "Spotify won’t share what you’re playing.",
+        "Log out, log in again, and agree to what Spotify asks.",
+        60,
+    ),
+    "unreachable": Kind(
+        502, "Spotify isn’t answering properly.", "This page keeps trying.", 15
+    ),
+    "rate_limited": Kind(503, WAIT, "This page asks again after that.", 5, spread=1),
+    "busy": Kind(
+        503, "Many people are here right now.", "Try again in a moment.", 1, spread=2
+    ),
+    "unavailable": Kind(
+        503, "The app can’t reach its list of logins.", "Try again in a moment.", 10
+    ),
+    "cancelled": Kind(403, "You cancelled the login.", "Log in whenever you like."),
+    "login_failed": Kind(502, "Spotify didn’t complete the login.", "Log in again."),
+    "login_later": Kind(503, WAIT, "Reload this page after that."),
+    "invalid_state": Kind(
+        400,
+        "This login expired or was already used.",
+        "Log in again, in the browser you started in.",
+    ),
+    "code_refused": Kind(400, "Spotify rejected this login.", "Log in again."),
+    "client_refused": Kind(
+        502, "Spotify doesn’t accept this app’s client ID or secret.", COMPARE
+    ),
+    "cross_site": Kind(
+        403, "That request came from somewhere else, so it was ignored."
+    ),
+    "wrong_host": Kind(
+        400, "This app isn’t set up for the address you used.", "Its own address is:"
+    ),
+    "bad_request": Kind(400, "That request wasn’t understood."),
+    "not_found": Kind(404, "Page not found."),
+    "method_not_allowed": Kind(405, "This page can’t be used that way."),
+    "too_large": Kind(413, "That request is too large."),
+    "server_error": Kind(
+        500, "Something went wrong in the app.", "Try again. The log has the details."
+    ),
+}
 
 
 class Problem(Exception):
     """A named outcome that is not success.
 
-    name: a key of KINDS. error: what /now-playing calls it. status: the HTTP status
-    that says the same. message, advice: one sentence for the person, and one on what to
-    do next. retry_after: seconds that Spotify asks to wait, or None. poll_after_ms:
-    when a page should ask again, in milliseconds; 0 means never.
+    name: a key of KINDS. error: what /now-playing calls it. status, message, advice:
+    see Kind. retry_after: seconds to wait, where Spotify says so, or None.
+    poll_after_ms: milliseconds until a page should ask again; 0 means never.
     """
 
     def __init__(self, name: str, retry_after: float | None = None) -> None:
         super().__init__(name)
+        kind = KINDS[name]
         self.name = name
-        self.status, poll_after, self.message, self.advice = KINDS[name]
-        self.error = "logged_out" if self.status == 401 else name
+        self.error = "logged_out" if kind.status == 401 else name
+        self.status, self.message, self.advice = kind.status, kind.message, kind.advice
         self.retry_after = None if retry_after is None else math.ceil(retry_after)
-        self.poll_after_ms = 1000 * max(poll_after, self.retry_after or 0)
+        wait = 1000 * max(kind.poll_after, self.retry_after or 0)
+        self.poll_after_ms = spread_out(wait, 1000 * kind.spread) if wait else 0
+
+
+def spread_out(ms: float, by: float = 0) -> int:
+    """Add up to a tenth, or up to `by` ms, so that a crowd comes back spread out."""
+    return int(ms + random.uniform(0, max(ms / 10, by)))

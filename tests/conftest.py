@@ -15,6 +15,8 @@ from werkzeug.test import TestResponse
 from app import create_app
 from config import Config
 from stand_in import StandIn
+from store import open_store
+from users import User
 
 ORIGIN = "http://127.0.0.1:5000"
 CLIENT_ID = "0123456789abcdef0123456789abcdef"
@@ -22,16 +24,20 @@ SECRET = "the-client-secret-of-the-tests"
 
 
 class Clock:
-    """Seconds since 1970, as told."""
+    """Both clocks of the time module, as told."""
 
     def __init__(self) -> None:
-        self.now = 1_800_000_000.0
+        self.passed = 0.0
+        self.set_ahead = 0.0  # seconds by which somebody has set the clock
 
-    def __call__(self) -> float:
-        return self.now
+    def time(self) -> float:
+        return 1_800_000_000.0 + self.passed + self.set_ahead
+
+    def monotonic(self) -> float:
+        return 5_000.0 + self.passed
 
     def advance(self, seconds: float) -> None:
-        self.now += seconds
+        self.passed += seconds
 
 
 class Browser:
@@ -108,8 +114,18 @@ def flow(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def spotify(clock: Clock) -> Iterator[StandIn]:
-    with StandIn(client_id=CLIENT_ID, client_secret=SECRET, clock=clock) as stand_in:
+    with StandIn(
+        client_id=CLIENT_ID, client_secret=SECRET, clock=clock.time
+    ) as stand_in:
         yield stand_in
+
+
+def build_app(config: Config, clock: Clock) -> Flask:
+    """Return an app whose store tests can look into."""
+    store = open_store(config, User.to_json, User.from_json, clock)
+    app = create_app(config, store, clock)
+    app.extensions["store"] = store
+    return app
 
 
 MakeApp = Callable[..., Flask]
@@ -131,12 +147,11 @@ def make_app(
             api_url=spotify.api_url,
             deadline=2.0,
         )
-        apps.append(create_app(replace(config, **settings), clock=clock))
+        apps.append(build_app(replace(config, **settings), clock))
         return apps[-1]
 
     yield make
     for app in apps:
-        app.extensions["sender"].close()
         app.extensions["store"].close()
 
 

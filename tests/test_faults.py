@@ -21,11 +21,10 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app import create_app
 from config import Config
 from stand_in import FAILURES, StandIn
 from stand_in.failures import Failure, How, answer
-from tests.conftest import CLIENT_ID, SECRET, Browser, Clock, MakeApp
+from tests.conftest import CLIENT_ID, SECRET, Browser, Clock, MakeApp, build_app
 from tests.wire import LARGE, SLOW, hold
 
 CLOSE = "Connection: close"
@@ -170,7 +169,9 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="module")
 def one_spotify(clock: Clock) -> Iterator[StandIn]:
-    with StandIn(client_id=CLIENT_ID, client_secret=SECRET, clock=clock) as stand_in:
+    with StandIn(
+        client_id=CLIENT_ID, client_secret=SECRET, clock=clock.time
+    ) as stand_in:
         yield stand_in
 
 
@@ -187,12 +188,12 @@ def apps(one_spotify: StandIn, clock: Clock) -> Iterator[Callable[[str, float], 
             deadline=deadline,
         )
         key = flow, deadline
-        made[key] = made.get(key) or create_app(config, clock=clock)
+        made[key] = made.get(key) or build_app(config, clock)
         return made[key]
 
     yield get
     for app in made.values():
-        app.extensions["sender"].close()
+        pass
 
 
 @pytest.fixture
@@ -675,7 +676,7 @@ def test_redirect_is_not_followed(
     flow: str, browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
     """C11, C53: no code and no token goes where an answer points."""
-    with StandIn(clock=clock) as elsewhere:
+    with StandIn(clock=clock.time) as elsewhere:
         browser.log_in()
         for endpoint, path in (("player", "/v1/me"), ("token", "/api/token")):
             clock.advance(3600)
@@ -803,7 +804,7 @@ def test_spotify_that_is_gone_is_unreachable(
     make_app: MakeApp, spotify: StandIn, clock: Clock
 ) -> None:
     """C53, C57: nobody listens there any more, and then somebody does again."""
-    gone = StandIn(client_id=CLIENT_ID, clock=clock)
+    gone = StandIn(client_id=CLIENT_ID, clock=clock.time)
     with gone:
         app = make_app(accounts_url=gone.url, api_url=gone.api_url)
         browser = Browser(app, gone)
@@ -917,7 +918,7 @@ def test_no_secret_leaves_the_app_whatever_fails(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """C43: tokens, codes, secret, verifiers: in no answer, cookie, log or traceback."""
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "now_playing")
     hows: dict[str, How] = {name: name for name in FAILURES.keys() - SLOW.keys()}
     hows |= more | {f"echo {n}": echo(spotify, n) for n in (200, 400, 401, 403, 500)}
     seen: list[str] = []

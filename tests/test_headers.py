@@ -226,7 +226,7 @@ def test_last_resort_is_a_page_without_a_word_of_the_error(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     """C43, C46: the log has the place, nobody has the text: it may hold a secret."""
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "now_playing")
     for endpoint in ("main", "login", "callback", "now_playing", "healthz"):
         app.view_functions[endpoint] = broken
     for path in ("/", "/login", "/callback", "/now-playing", "/healthz"):

@@ -57,7 +57,9 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="module")
 def spotify(clock: Clock) -> Iterator[StandIn]:
-    with StandIn(client_id=CLIENT_ID, client_secret=SECRET, clock=clock) as stand_in:
+    with StandIn(
+        client_id=CLIENT_ID, client_secret=SECRET, clock=clock.time
+    ) as stand_in:
         yield stand_in
 
 
@@ -67,7 +69,7 @@ def app(spotify: StandIn, clock: Clock) -> Iterator[Flask]:
     config = Config(CLIENT_ID, accounts_url=urls[0], api_url=urls[1], deadline=2.0)
     app = create_app(config, clock=clock)
     yield app
-    app.extensions["sender"].close()
+    pass
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from markupsafe import escape
 
-from playback import read
+from spotify.playback import read
 from stand_in import StandIn
 from tests.conftest import Browser, Clock
 

@@ -65,7 +65,7 @@ def lasting() -> Iterator[Browser]:
         browser = Browser(app, spotify)
         browser.log_in()
         yield browser
-        app.extensions["sender"].close()
+        pass
 
 
 # ---- The ID
@@ -423,7 +423,7 @@ def test_log_cannot_be_forged(
     browser: Browser, spotify: StandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
     """C48: one line a request, without its query, whatever it and Spotify say."""
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "now_playing")
     forged = "%0d%0aINFO login of user admin%1b[2J%e2%80%a8%00"
     name = {"id": "x\r\nforged", "display_name": "\x1b[2Jforged\n"}
     spotify.fail("profile", answer(200, name, "Connection: close"))

@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 
 from config import Config
-from playback import Link, NowPlaying
+from spotify.playback import Link, NowPlaying
 from redis_store import VERSION, RedisStore
 from stand_in import StandIn
 from store import (

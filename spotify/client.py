@@ -1,23 +1,22 @@
-"""The conversation with Spotify over tekore; all that goes wrong is a named Problem."""
+"""What this app asks of Spotify, over tekore; what goes wrong is a named Problem."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import tekore as tk
 
-from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config
-from playback import NowPlaying, read, text
+from config import SPOTIFY_ACCOUNTS, Config
 from problems import Problem
-from sender import Sender
-from user import Account, Token
+
+from .playback import NowPlaying, read, text
+from .sender import Host, Sender
 
 SCOPE = tk.scope.user_read_currently_playing
+LONGEST_CODE = 2048  # characters
 EXPIRY_MARGIN = 60  # seconds before its end that a token counts as expired
 REFRESH_PROBLEMS = {"code_refused": "session_ended", "client_refused": "unreachable"}
 
@@ -37,50 +36,70 @@ class Pending(NamedTuple):
     verifier: str
 
 
-class Spotify:
-    """Everything this app asks of Spotify. Any method may raise Problem.
+class Account(NamedTuple):
+    """Who somebody is at Spotify."""
 
-    Rules and errors: https://developer.spotify.com/documentation/web-api
+    name: str | None
+    id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What Spotify granted. expires_at: seconds since 1970."""
+
+    access: str = field(repr=False)
+    refresh: str | None = field(repr=False)
+    expires_at: float
+
+
+class Spotify:
+    """The conversation with Spotify. Any method may raise Problem.
+
+    deadline: when a call has to be over, in seconds of time.monotonic. Rules and
+    errors: https://developer.spotify.com/documentation/web-api
     """
 
     def __init__(
-        self, config: Config, sender: Sender, clock: Callable[[], float] = time.time
+        self,
+        config: Config,
+        paused: Callable[[str], float],
+        pause: Callable[[str, float], None],
+        clock: Callable[[], float],
     ) -> None:
-        self._sender = sender
-        self._clock = clock
+        self._config, self._clock = config, clock
         self._pkce = config.client_secret is None
-        self._accounts_url = config.accounts_url
-        self._credentials = tk.Credentials(
-            config.client_id, config.client_secret, config.redirect_uri, sender
-        )
-        self.one_deadline = sender.one_deadline
-        # Where a stand-in's pictures are; None at the real Spotify.
-        api = urlsplit(config.api_url)
-        real = config.api_url == SPOTIFY_API
-        self.art_origin = None if real else f"{api.scheme}://{api.netloc}"
+
+        def host(name: str, base: str, calls: int) -> Host:
+            return Host(base, calls, lambda: paused(name), lambda s: pause(name, s))
+
+        self._accounts = host("accounts", config.accounts_url, config.login_threads)
+        self._api = host("api", config.api_url, config.threads)
 
     def begin_login(self) -> Pending:
         """Return a new login: where to send the person, its state, its verifier."""
-        auth = tk.UserAuth(self._credentials, SCOPE, pkce=self._pkce)
-        url = self._accounts_url + auth.url.removeprefix(SPOTIFY_ACCOUNTS)
+        auth = tk.UserAuth(self._credentials(0), SCOPE, pkce=self._pkce)
+        url = self._config.accounts_url + auth.url.removeprefix(SPOTIFY_ACCOUNTS)
         if self._pkce:
             url += "&show_dialog=true"  # so that a person can change accounts
         return Pending(url, auth.state, auth.verifier or "")
 
-    def exchange(self, code: str, verifier: str) -> Token:
+    def exchange(self, code: str, verifier: str, deadline: float) -> Token:
         """Return the token for a code. Raises Problem code_refused, client_refused."""
+        if not 0 < len(code) <= LONGEST_CODE:
+            raise Problem("code_refused")
+        credentials = self._credentials(deadline)
         if not verifier:
-            return self._token(self._credentials.request_user_token, code)
-        return self._token(self._credentials.request_pkce_token, code, verifier)
+            return self._token(credentials.request_user_token, code)
+        return self._token(credentials.request_pkce_token, code, verifier)
 
-    def refresh(self, token: Token) -> Token:
+    def refresh(self, token: Token, deadline: float) -> Token:
         """Return a new token for an old one.
 
         Raises Problem session_ended when Spotify will not refresh it ever again.
         """
         if token.refresh is None:
             raise Problem("session_ended")
-        via = self._credentials
+        via = self._credentials(deadline)
         refresh = via.refresh_pkce_token if self._pkce else via.refresh_user_token
         try:
             fresh = self._token(refresh, token.refresh)
@@ -93,29 +112,40 @@ class Spotify:
         """Tell whether the token has to be refreshed before it is used."""
         return token.expires_at - self._clock() < EXPIRY_MARGIN
 
-    def account(self, token: Token) -> Account:
+    def account(self, token: Token, deadline: float) -> Account:
         """Return whose token it is. Raises Unauthorised."""
-        profile = self._get(token, "me")
+        profile = self._get(token, deadline, "me")
         fields = profile if isinstance(profile, dict) else {}
         account = Account(text(fields.get("display_name")), text(fields.get("id")))
         if not any(account):
             raise Problem("unreachable")
         return account
 
-    def now_playing(self, token: Token) -> NowPlaying:
+    def now_playing(self, token: Token, deadline: float) -> NowPlaying:
         """Return what the token's owner is playing. Raises Unauthorised."""
-        answer = self._get(
-            token, "me/player/currently-playing", additional_types="track,episode"
-        )
-        playing = read(answer, self.art_origin)
+        path, types = "me/player/currently-playing", "track,episode"
+        answer = self._get(token, deadline, path, additional_types=types)
+        playing = read(answer, self._config.art_origin)
         if playing is None:
             raise Problem("unreachable")
         return playing
 
-    def _get(self, token: Token, path: str, **params: str) -> Any:
+    def _credentials(self, deadline: float) -> tk.Credentials:
+        return tk.Credentials(
+            self._config.client_id,
+            self._config.client_secret,
+            self._config.redirect_uri,
+            sender=self._sender(deadline),
+        )
+
+    def _sender(self, deadline: float) -> Sender:
+        return Sender(self._accounts, self._api, deadline)
+
+    def _get(self, token: Token, deadline: float, path: str, **params: str) -> Any:
         # A request of its own for every call: tekore keeps the bearer in it.
         request = tk.Request("GET", path, params=params)
-        response = tk.Spotify(token.access, sender=self._sender).send(request)
+        spotify = tk.Spotify(token.access, sender=self._sender(deadline))
+        response = spotify.send(request)
         if response.status_code == 401:
             raise Unauthorised("session_ended")
         if response.status_code == 403:
@@ -128,13 +158,7 @@ class Spotify:
         try:
             token = request(*args)
             access, refresh = token.access_token, token.refresh_token
-            if not _is_token(access):
-                raise Problem("unreachable")
-            return Token(
-                access,
-                refresh if _is_token(refresh) else None,
-                self._clock() + float(token.expires_in),
-            )
+            expires_at = self._clock() + float(token.expires_in)
         except tk.RefreshTokenInvalid:
             raise Problem("code_refused") from None
         except tk.HTTPError as error:
@@ -143,6 +167,9 @@ class Spotify:
             raise Problem("client_refused" if ours else "unreachable") from None
         except NOT_A_TOKEN:
             raise Problem("unreachable") from None
+        if not _is_token(access):
+            raise Problem("unreachable")
+        return Token(access, refresh if _is_token(refresh) else None, expires_at)
 
 
 def _is_token(value: Any) -> bool:

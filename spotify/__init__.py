@@ -1,0 +1,5 @@
+"""The conversation with Spotify."""
+
+from .client import Spotify
+
+__all__ = ["Spotify"]

@@ -1,0 +1,205 @@
+"""How requests reach Spotify: over libcurl, bounded in number, time and size."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+import certifi
+import pycurl
+import tekore as tk
+
+from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, is_local
+from problems import Problem
+
+QUEUE_PER_CALL = 4  # calls that may wait, for each one that may be under way
+QUEUE_SECONDS = 2.0  # that a call may wait for one of these to end
+LARGEST = 1_000_000  # bytes of an answer's body, unpacked
+SHORTEST_GZIP = 18  # bytes: its header and its trailer
+USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
+LONGEST_WAIT = 86_400.0  # seconds; the longest Retry-After that was ever seen
+
+HTTP_2 = pycurl.CURL_HTTP_VERSION_2_0
+ERRORS = {code: name for name, code in vars(pycurl).items() if name.startswith("E_")}
+
+log = logging.getLogger("now_playing")
+
+
+class Sender(tk.Sender):
+    """tekore's way to Spotify during one visit, in place of its own.
+
+    send returns answers with status 200, 204, 400, 401 or 403, the content decoded
+    from JSON, or as text where it is not JSON, or None where it is empty. Every other
+    outcome is a Problem: rate_limited, busy or unreachable.
+
+    deadline: when the visit has to be over, in seconds of time.monotonic.
+    """
+
+    is_async = False
+
+    def __init__(self, accounts: Host, api: Host, deadline: float) -> None:
+        self._accounts, self._api, self._deadline = accounts, api, deadline
+
+    def send(self, request: tk.Request) -> tk.Response:
+        """Send what tekore wants sent, to the base URL that the settings name."""
+        if request.url.startswith(SPOTIFY_API):
+            path = request.url.removeprefix(SPOTIFY_API)
+            return self._api.send(request, path, self._deadline)
+        path = request.url.removeprefix(SPOTIFY_ACCOUNTS)
+        return self._accounts.send(request, path, self._deadline)
+
+    def close(self) -> None:
+        """Do nothing: the connections outlive the visit."""
+
+
+class Answer(NamedTuple):
+    """What came back. retry_after: seconds, 0 where the answer does not say."""
+
+    status: int
+    retry_after: int
+    body: bytes
+
+
+class Host:
+    """One of Spotify's two hosts, with its own limit, pauses and connections.
+
+    calls: how many at once. paused: tells for how many seconds the host wants none.
+    pause: is told so.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        calls: int,
+        paused: Callable[[], float],
+        pause: Callable[[float], None],
+    ) -> None:
+        self._base, self._paused, self._pause = base, paused, pause
+        self._calls = threading.BoundedSemaphore(calls)
+        self._queue = threading.BoundedSemaphore(QUEUE_PER_CALL * calls)
+        self._idle: list[tuple[pycurl.Curl, bool]] = []  # and whether it got HTTP/2
+
+    def send(self, request: tk.Request, path: str, deadline: float) -> tk.Response:
+        """Send a request. deadline: in seconds of time.monotonic. Raises Problem."""
+        if seconds := self._paused():
+            raise Problem("rate_limited", seconds)
+        url = self._base + path
+        with self._call(deadline):
+            try:
+                answer = self._exchange(request, url, deadline)
+            except (pycurl.error, ValueError) as error:
+                why = ERRORS.get(error.args[0], error.args[0])
+                log.warning("Spotify: %s %s: %s", request.method, url, why)
+                raise Problem("unreachable") from None
+        status = answer.status
+        if status not in (200, 204):
+            log.warning("Spotify: %s %s: status %d", request.method, url, status)
+        if status == 429:
+            seconds = min(answer.retry_after or USUAL_WAIT, LONGEST_WAIT)
+            log.warning("Spotify: rate limit, no request for %d s", seconds)
+            self._pause(seconds)
+            raise Problem("rate_limited", seconds)
+        if status not in (200, 204, 400, 401, 403):
+            raise Problem("unreachable")
+        if status == 401 and request.method == "POST":
+            status = 400  # the same to us; tekore 6.2 fails on a 401 to a token request
+        return tk.Response(url, {}, status, _content(answer.body))
+
+    @contextmanager
+    def _call(self, deadline: float) -> Iterator[None]:
+        """Count one call; queue for a moment if there are too many."""
+        if not self._calls.acquire(blocking=False):
+            if not self._queue.acquire(blocking=False):
+                raise Problem("busy")
+            try:
+                seconds = min(QUEUE_SECONDS, deadline - time.monotonic())
+                if not self._calls.acquire(timeout=max(seconds, 0.0)):
+                    raise Problem("busy")
+            finally:
+                self._queue.release()
+        try:
+            yield
+        finally:
+            self._calls.release()
+
+    def _exchange(self, request: tk.Request, url: str, deadline: float) -> Answer:
+        """Send a request over a connection that no other call uses.
+
+        Over HTTP/1.1, an answer that nobody asked for passes for the answer to the next
+        request on that connection, which may be another person's: so there it serves
+        one request. HTTP/2 tells which request an answer belongs to.
+        """
+        try:
+            curl, http2 = self._idle.pop()
+        except IndexError:
+            curl, http2 = self._new_handle(), False
+        # libcurl repeats what fails on a used connection, but neither a code nor a
+        # refresh token may be sent twice: so POST never gets one.
+        reuse = http2 and request.method == "GET"
+        curl.setopt(pycurl.FRESH_CONNECT, not reuse)
+        curl.setopt(pycurl.FORBID_REUSE, not reuse)
+        answer = _perform(curl, request, url, deadline)
+        http2 = curl.getinfo(pycurl.INFO_HTTP_VERSION) == HTTP_2
+        if http2 or not reuse:  # else it has kept a connection that speaks HTTP/1.1
+            self._idle.append((curl, http2))
+        return answer
+
+    def _new_handle(self) -> pycurl.Curl:
+        curl = pycurl.Curl()
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.USERAGENT, "now-playing")
+        curl.setopt(pycurl.ACCEPT_ENCODING, "gzip")
+        curl.setopt(pycurl.MAXFILESIZE, LARGEST)
+        curl.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE", certifi.where()))
+        if is_local(urlsplit(self._base)):
+            curl.setopt(pycurl.PROXY, "")  # whatever the environment says
+        return curl
+
+
+def _perform(
+    curl: pycurl.Curl, request: tk.Request, url: str, deadline: float
+) -> Answer:
+    """Raises pycurl.error, or ValueError for an answer that is cut short."""
+    body = bytearray()
+
+    def write(chunk: bytes) -> int:
+        body.extend(chunk)
+        return len(chunk) if len(body) <= LARGEST else -1
+
+    headers = {"Accept": "application/json", **(request.headers or {})}
+    query = f"?{urlencode(request.params)}" if request.params else ""
+    curl.setopt(pycurl.URL, url + query)
+    curl.setopt(pycurl.HTTPHEADER, [f"{name}: {headers[name]}" for name in headers])
+    if request.data is not None:
+        curl.setopt(pycurl.POSTFIELDS, urlencode(request.data))
+    curl.setopt(pycurl.WRITEFUNCTION, write)
+    milliseconds = int(1000 * (deadline - time.monotonic()))
+    if milliseconds <= 0:
+        raise ValueError("no time left")  # 0 would be no limit
+    curl.setopt(pycurl.TIMEOUT_MS, milliseconds)
+    curl.perform()
+    if not body and 0 < curl.getinfo(pycurl.SIZE_DOWNLOAD_T) < SHORTEST_GZIP:
+        raise ValueError("gzip cut short")  # to libcurl, an empty body
+    return Answer(
+        curl.getinfo(pycurl.RESPONSE_CODE),
+        curl.getinfo(pycurl.RETRY_AFTER),
+        bytes(body),
+    )
+
+
+def _content(body: bytes) -> Any:
+    if not body:
+        return None
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        content = None
+    # The word null is not an empty answer, so it stays text.
+    return body.decode("utf-8", "replace") if content is None else content

@@ -1,0 +1,1 @@
+"""What meets the browser: security, pages, the log and the server."""

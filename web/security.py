@@ -1,0 +1,158 @@
+"""What every request has to pass, and what every answer carries."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from urllib.parse import quote, urlsplit
+
+from flask import Flask, Response, redirect, request
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.wrappers import Response as BaseResponse
+
+from config import USUAL_PORTS, Config, is_local, port_of
+from problems import Problem
+
+COOKIE_DAYS = 180  # Spotify ends every login after six months
+LARGEST_REQUEST = 16_384  # bytes of a body; nothing here needs one
+ANY_HOST = ("healthz", "readyz", "static")  # probes come by address
+GUARDED = ("main", "login", "callback", "logout")  # they use or change something
+
+log = logging.getLogger("now_playing")
+
+
+def install(app: Flask, config: Config) -> None:
+    """Check every request, and give every answer its headers."""
+    app.url_map.merge_slashes = False  # or a redirect would repeat the query
+    _set_cookie_rules(app, config)
+    own_hosts = _own_hosts(config.origin)
+    headers = _headers(config)
+
+    @app.before_request
+    def check() -> BaseResponse | None:
+        host = request.environ.get("HTTP_HOST", "").lower()
+        if host not in own_hosts and request.endpoint not in ANY_HOST:
+            return _move_to_own_host(config, host)
+        if not request.query_string.isascii():
+            raise Problem("bad_request")
+        length = request.content_length or 0
+        if length > LARGEST_REQUEST or "Transfer-Encoding" in request.headers:
+            raise Problem("too_large")
+        if request.endpoint in GUARDED:
+            _check_intent(request.endpoint, config.origin)
+        return None
+
+    @app.after_request
+    def finish(response: Response) -> Response:
+        response.headers.extend(headers)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+def argument(name: str) -> str:
+    """Return a query argument, empty unless it is there exactly once."""
+    values = request.args.getlist(name)
+    return values[0] if len(values) == 1 else ""
+
+
+def cookie_name(config: Config, name: str) -> str:
+    """Return a cookie's full name; a browser protects the prefix __Host-."""
+    # Cookies ignore ports, so the name has to be the app's own.
+    return f"__Host-{name}" if config.secure else name
+
+
+def _set_cookie_rules(app: Flask, config: Config) -> None:
+    """Set up the session cookie (OWASP session management cheat sheet)."""
+    app.config.update(
+        SECRET_KEY=config.secret_key,
+        SESSION_COOKIE_NAME=cookie_name(config, "now_playing"),
+        SESSION_COOKIE_SECURE=config.secure,
+        SESSION_COOKIE_SAMESITE="Lax",  # Strict would lose it at the callback
+        SESSION_REFRESH_EACH_REQUEST=False,
+        PERMANENT_SESSION_LIFETIME=timedelta(days=COOKIE_DAYS),
+    )
+
+
+def _own_hosts(origin: str) -> set[str]:
+    """Return the Host headers that mean this origin."""
+    uri = urlsplit(origin)
+    name = uri.netloc.removesuffix(f":{uri.port}")
+    usual = port_of(uri) == USUAL_PORTS[uri.scheme]
+    return {f"{name}:{port_of(uri)}", name if usual else uri.netloc}
+
+
+def _move_to_own_host(config: Config, host: str) -> BaseResponse:
+    """Redirect from another name of this machine. Raises Problem for any other host.
+
+    Spotify forbids localhost redirect URIs, and cookies do not cross names, so people
+    have to be at the one right name before any cookie is set.
+    """
+    own = urlsplit(config.origin)
+    port = _loopback_port(own.scheme, host)
+    own_ports = (port_of(own), config.port)
+    if not (is_local(own) and port in own_ports and request.method in ("GET", "HEAD")):
+        log.warning("unknown host %s: this app is at %s", quote(host), config.origin)
+        raise Problem("wrong_host")
+    query = quote(request.query_string, "=&%+")
+    path = quote(request.path) + (query and f"?{query}")
+    return redirect(config.origin + path, 307)
+
+
+def _loopback_port(scheme: str, host: str) -> int | None:
+    """Return the port of a Host header that names this machine, else None."""
+    try:
+        uri = urlsplit(f"{scheme}://{host}")
+        written_so = uri.netloc == host and "@" not in host
+        return port_of(uri) if written_so and is_local(uri) else None
+    except ValueError:
+        return None
+
+
+def _check_intent(endpoint: str | None, origin: str) -> None:
+    """Refuse what did not come from a person who wants it."""
+    headers = request.headers
+    if request.method == "HEAD" and endpoint != "main" and request.url_rule:
+        raise MethodNotAllowed(sorted((request.url_rule.methods or set()) - {"HEAD"}))
+    purposes = (headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Moz"))
+    wanted = not any("prefetch" in purpose for purpose in purposes)
+    if endpoint in ("login", "callback"):
+        wanted &= headers.get("Sec-Fetch-Dest", "document") == "document"
+    if endpoint == "logout":
+        source = headers.get("Origin") or headers.get("Referer")
+        own = source is None or _origin(source) == origin
+        # Older browsers do not send Sec-Fetch-Site, and others than browsers neither.
+        site = headers.get("Sec-Fetch-Site", "same-origin" if own else "")
+        wanted &= site in ("same-origin", "none")
+    if not wanted:
+        raise Problem("cross_site")
+
+
+def _origin(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}".lower()
+
+
+def _headers(config: Config) -> list[tuple[str, str]]:
+    pictures = "img-src 'self' https://*.scdn.co https://*.spotifycdn.com"
+    policy = [
+        "default-src 'none'",
+        "style-src 'self'",
+        "script-src 'self'",
+        "connect-src 'self'",
+        "manifest-src 'self'",
+        f"{pictures} {config.art_origin}" if config.art_origin else pictures,
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "form-action 'self'",
+    ]
+    headers = [
+        ("Content-Security-Policy", "; ".join(policy)),
+        ("Referrer-Policy", "same-origin"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "DENY"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+    ]
+    if config.secure:
+        headers.append(("Strict-Transport-Security", "max-age=31536000"))
+    return headers

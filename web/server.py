@@ -1,0 +1,154 @@
+"""`python app.py`: check settings and port, start the demo if need be, serve."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+from config import DASHBOARD, DEMO_CLIENT_ID, Config, ConfigError, read_environ
+from spotify.sender import QUEUE_PER_CALL
+
+HOME = Path(__file__).parent.parent
+GRACE_SECONDS = 20  # for requests in flight when the server is told to stop
+
+# Set here, so that many connections which say little stop nobody.
+BACKLOG = 1_024  # connections that the system accepts ahead of the server
+MOST_CONNECTIONS = 16_384  # open at once, in each worker
+HEADER_MS = 10_000  # milliseconds for a request's headers to arrive
+HEADER_BYTES = 32_768  # of all headers together; more is answered with 431
+SPARE_THREADS = 16  # for pages that need no call, and for probes
+
+# Names that people write by mistake, or know from another library.
+MISNOMER = re.compile(r"(?:SPOTI[FP]Y_?)?(CLIENT|REDIRECT)_?(ID|SECRET|UR[IL])")
+
+
+def main() -> int:
+    """Serve until a signal comes. Returns the exit status: 2 for what needs a fix."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        settings = read_environ(os.environ)
+        for hint in _misspelt(settings):
+            _say(hint)
+        with nullcontext() if "SPOTIFY_CLIENT_ID" in settings else _demo():
+            config = Config.from_env(read_environ(os.environ))
+            _check_port(config)
+            _say(_greeting(config))
+            _serve(config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+@contextmanager
+def _demo() -> Iterator[None]:
+    """Run the stand-in for Spotify beside the app, and point the settings at it."""
+    command = [sys.executable, "-m", "stand_in", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=HOME, stdout=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            line = child.stdout.readline() if child.stdout else ""
+            if not line:
+                raise ConfigError(["The demo could not start its stand-in: see above"])
+            url = line.split()[-1]
+            os.environ.update(
+                SPOTIFY_CLIENT_ID=DEMO_CLIENT_ID,
+                SPOTIFY_CLIENT_SECRET="",
+                SPOTIFY_ACCOUNTS_URL=url,
+                SPOTIFY_API_URL=f"{url}/v1",
+            )
+            yield
+        finally:
+            child.terminate()
+
+
+def _check_port(config: Config) -> None:
+    """Raise ConfigError if the address can't be served at.
+
+    Granian would not notice: it shares the port with whoever has it (SO_REUSEPORT).
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        socket.create_server((config.host, config.port), family=family).close()
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise ConfigError(
+            [
+                f"PORT {config.port} on {config.host} can't be used ({why}): stop what "
+                "uses it, or set another PORT or HOST. (On macOS, AirPlay Receiver "
+                "holds port 5000; System Settings turns it off.)"
+            ]
+        ) from None
+
+
+def _serve(config: Config) -> None:
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    _allow_open_files(2 * MOST_CONNECTIONS)
+    calls = config.threads + config.login_threads
+    waiting = QUEUE_PER_CALL * calls + config.most_waiting
+    Server(
+        "app:create_app",
+        factory=True,
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.WSGI,
+        workers=config.workers,
+        respawn_failed_workers=True,
+        workers_kill_timeout=GRACE_SECONDS,
+        # Enough for all who may wait at once, so that nobody else has to.
+        blocking_threads=calls + waiting + SPARE_THREADS,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEADER_MS, max_buffer_size=HEADER_BYTES
+        ),
+        backlog=BACKLOG,
+        backpressure=MOST_CONNECTIONS,
+        websockets=False,
+        log_level=LogLevels.error,
+        working_dir=HOME,
+    ).serve()
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise this process's limit of open files; each connection is one."""
+    with suppress(ImportError, OSError, ValueError):  # Windows has no such limit
+        import resource
+
+        soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(count, most)), most))
+
+
+def _greeting(config: Config) -> str:
+    """Say where the app is, and what the dashboard has to know."""
+    where = f"Open {config.origin}"
+    if config.demo:
+        return f"{where} for the demo: no Spotify app needed, all on this machine"
+    return f"{where}\nRedirect URI for {DASHBOARD}: {config.redirect_uri}"
+
+
+def _misspelt(names: Iterable[str]) -> Iterator[str]:
+    """Give a hint for each name that looks like a setting of this app, but isn't."""
+    for name in sorted(names):
+        if match := MISNOMER.fullmatch(name.upper()):
+            kind = match[2].replace("URL", "URI")
+            right = f"SPOTIFY_{match[1]}_{kind}".upper()
+            if name != right:
+                yield f"{name} is not a setting of this app: use {right}"
+
+
+def _say(text: str) -> None:
+    """Print, even where nobody reads."""
+    with suppress(OSError):
+        print(text, flush=True)
