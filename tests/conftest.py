@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,17 +11,35 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask
+from jinja2.bccache import Bucket, BytecodeCache
 from werkzeug.test import TestResponse
 
 from app import create_app
 from config import Config
 from stand_in import StandIn
-from store import open_store
+from store import Store, open_store
 from users import User
 
 ORIGIN = "http://127.0.0.1:5000"
 CLIENT_ID = "0123456789abcdef0123456789abcdef"
 SECRET = "the-client-secret-of-the-tests"
+
+
+class CompiledOnce(BytecodeCache):
+    """Templates as compiled for the first app; that takes half of a test's time."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if code := self._compiled.get(bucket.key):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+Flask.jinja_options = {"bytecode_cache": CompiledOnce()}
 
 
 class Clock:
@@ -51,6 +70,12 @@ class Browser:
     def twin(self) -> Browser:
         """Return another browser at the same app; it has no cookies yet."""
         return Browser(self._app, self._spotify)
+
+    def tab(self, app: Flask | None = None) -> Browser:
+        """Return another browser with the same session cookie, maybe at another app."""
+        tab = Browser(app or self._app, self._spotify)
+        tab.cookie = self.cookie
+        return tab
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self.open("GET", path, **headers)
@@ -101,6 +126,25 @@ class Browser:
         return None if shown == "None" else shown
 
 
+def shown(page: TestResponse) -> str:
+    """Return the state of the player on a page, empty when there is no player."""
+    found = re.search(r'<section id="player" data-state="(\w+)"', page.text)
+    return found[1] if found else ""
+
+
+def about(ms: int, by: int = 0) -> range:
+    """Return the milliseconds up to a tenth later, or up to `by` ms if that is more."""
+    return range(ms, ms + max(ms // 10, by) + 1)
+
+
+def people(app: Flask) -> int:
+    return len(app.extensions["store"].users)
+
+
+def pending(app: Flask) -> int:
+    return len(app.extensions["store"].auths)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -120,9 +164,9 @@ def spotify(clock: Clock) -> Iterator[StandIn]:
         yield stand_in
 
 
-def build_app(config: Config, clock: Clock) -> Flask:
+def build_app(config: Config, clock: Clock, store: Store[User] | None = None) -> Flask:
     """Return an app whose store tests can look into."""
-    store = open_store(config, User.to_json, User.from_json, clock)
+    store = store or open_store(config, User.to_json, User.from_json, clock)
     app = create_app(config, store, clock)
     app.extensions["store"] = store
     return app
@@ -135,19 +179,24 @@ MakeApp = Callable[..., Flask]
 def make_app(
     spotify: StandIn, clock: Clock, request: pytest.FixtureRequest
 ) -> Iterator[MakeApp]:
-    """Give a function that makes an app; settings of Config can be given."""
+    """Give a function that makes an app; settings of Config can be given.
+
+    like: an app whose logins it shares.
+    """
     apps: list[Flask] = []
 
-    def make(**settings: Any) -> Flask:
+    def make(like: Flask | None = None, **settings: Any) -> Flask:
         flow = request.getfixturevalue("flow") if "flow" in request.fixturenames else ""
         config = Config(
             client_id=CLIENT_ID,
             client_secret=SECRET if flow == "secret" else None,
             accounts_url=spotify.accounts_url,
             api_url=spotify.api_url,
-            deadline=2.0,
         )
-        apps.append(build_app(replace(config, **settings), clock))
+        if like:
+            settings["secret_key"] = like.secret_key
+        store = like.extensions["store"] if like else None
+        apps.append(build_app(replace(config, **settings), clock, store))
         return apps[-1]
 
     yield make

@@ -1,43 +1,118 @@
-"""What the stand-in's switches do not offer: answers that wait, or never end."""
+"""What the stand-in's switches do not offer: odd bytes, and answers that wait."""
 
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from socket import socket
 from threading import Event, Semaphore
 
 from stand_in import StandIn
-from stand_in.failures import OK, How
+from stand_in.failures import OK, Failure
+
+CLOSE = "Connection: close"
+TRACK = {"item": {"type": "track", "name": "Real"}, "is_playing": True}
+PLAYS = json.dumps(TRACK).encode()
 
 
-def drip(start: bytes, connection: socket, healed: Event) -> None:
-    """Send the start, then a byte each second until healed."""
-    connection.sendall(start)
-    while not healed.wait(1):
-        connection.sendall(b".")
+def raw(*headers: bytes, body: bytes = PLAYS) -> bytes:
+    """Return a 200 with exactly these headers."""
+    return OK + b"".join(header + b"\r\n" for header in headers) + b"\r\n" + body
 
 
-def flood(connection: socket, healed: Event) -> None:
-    """Send 100 MB."""
-    connection.sendall(OK + b"Content-Length: 100000000\r\n\r\n")
-    for _ in range(100):
-        connection.sendall(b" " * 1_000_000)
+def sized(body: bytes, *headers: bytes) -> bytes:
+    return raw(b"Content-Length: %d" % len(body), *headers, body=body)
 
 
-def gzip_bomb(connection: socket, healed: Event) -> None:
-    """Send 100 kB that unpack to 100 MB."""
-    connection.sendall(OK + b"Content-Encoding: gzip\r\n\r\n")
-    connection.sendall(gzip.compress(b" " * 100_000_000, 1))
+def zipped(body: bytes) -> bytes:
+    return sized(body, b"Content-Encoding: gzip")
 
 
-LARGE: dict[str, How] = {"flood": flood, "gzip_bomb": gzip_bomb}
-SLOW: dict[str, How] = {
+def dripping(start: bytes, drop: bytes, end: bytes = b"") -> Failure:
+    """Make an answer that is never idle, and fine in the end: far too late."""
+
+    def drip(connection: socket, healed: Event) -> None:
+        connection.sendall(start)
+        for _ in range(500):
+            connection.sendall(drop)
+            if healed.wait(0.02):
+                return
+        connection.sendall(end)
+
+    return drip
+
+
+def endless(start: bytes, more: bytes) -> Failure:
+    def pour(connection: socket, healed: Event) -> None:
+        connection.sendall(start)
+        while not healed.is_set():
+            connection.sendall(more)
+
+    return pour
+
+
+GZIP = gzip.compress(PLAYS)
+ODD: dict[str, Failure] = {  # and none of it is an answer
+    "truncated": raw(b"Content-Length: 500"),
+    "length cuts the JSON": raw(b"Content-Length: 20"),
+    "length negative": raw(b"Content-Length: -1"),
+    "length no number": raw(b"Content-Length: many"),
+    "chunk size bad": raw(b"Transfer-Encoding: chunked", body=b"zz\r\n" + PLAYS),
+    "chunks cut": raw(b"Transfer-Encoding: chunked", body=b"5\r\n{}"),
+    "gzip that is none": zipped(PLAYS),
+    "gzip cut": zipped(GZIP[:-20]),
+    "gzip cut in its header": zipped(GZIP[:9]),
+    "gzip with a bad sum": zipped(GZIP[:-8] + b"\0" * 8),
+    "gzip bomb": zipped(gzip.compress(PLAYS + b" " * 20_000_000, 1)),
+    "gzip, then more than a lot": zipped(GZIP + b" " * 1_000_000),
+    "gzip of nothing, for ever": endless(
+        raw(b"Content-Encoding: gzip", body=GZIP[:10]), b"\0\0\0\xff\xff" * 800
+    ),
+    "brotli": sized(PLAYS, b"Content-Encoding: br"),
+    "too large": sized(PLAYS + b" " * 1_000_000),
+    "too large without a length": raw(body=PLAYS + b" " * 1_000_000),
+    "flood": endless(OK + b"Content-Length: 100000000\r\n\r\n", b" " * 1_000_000),
+    "HTTP/0.9": b"<html>Hello</html>",
+    "status 99": b"HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n",
+    "status word": b"HTTP/1.1 OK\r\nContent-Length: 0\r\n\r\n",
+    "switching protocols": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
+    "header with a NUL": raw(b"X: a\0b", b"Content-Length: 0"),
+    "headers endless": endless(OK, b"X-More: " + b"a" * 999 + b"\r\n"),
+    "header endless": endless(OK + b"X-More: ", b"a" * 4096),
+    "first line endless": endless(b"HTTP/1.1 200 ", b"a" * 4096),
+    "no answer": b"",
+    "deep list": sized(b"[" * 200_000),
+    "deep object": sized(b'{"item":' * 100_000),
+    "huge integer": sized(
+        b'{"item": {"name": "x"}, "progress_ms": 1%s}' % (b"0" * 9999)
+    ),
+    "bad UTF-8": sized(b'{"item": {"name": "\xff\xfe\xed\xa0\x80"}}'),
+    "BOM alone": sized(b"\xef\xbb\xbf"),
+    "two values": sized(PLAYS + PLAYS),
+    "blanks": sized(b" \n "),
+    "NaN": sized(b"NaN"),
+    "empty string": sized(b'""'),
+    "zero": sized(b"0"),
+    "false": sized(b"false"),
+}
+SLOW: dict[str, Failure | str] = {  # only a deadline ends these
     "hang": "hang",
-    "drip_headers": partial(drip, OK + b"X-Slow: "),
-    "drip_body": partial(drip, OK + b"Content-Length: 9999\r\n\r\n"),
+    "body drips": dripping(
+        raw(b"Content-Length: %d" % (len(PLAYS) + 500), body=PLAYS), b" "
+    ),
+    "chunks drip": dripping(
+        raw(b"Transfer-Encoding: chunked", body=b"%x\r\n%s\r\n" % (len(PLAYS), PLAYS)),
+        b"1\r\n \r\n",
+        b"0\r\n\r\n",
+    ),
+    "headers drip": dripping(OK, b"X-More: a\r\n", b"\r\n" + PLAYS),
+    "header drips": dripping(OK + b"X-More: ", b"a", b"\r\n\r\n" + PLAYS),
+    "interim answers drip": dripping(
+        b"", b"HTTP/1.1 103 Early\r\n\r\n", raw(b"Content-Length: 0", body=b"")
+    ),
+    "interim answers flood": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
 }
 
 
