@@ -63,17 +63,17 @@ class Browser:
     """Somebody's browser: one cookie jar, at one app."""
 
     def __init__(self, app: Flask, spotify: StandIn) -> None:
-        self._app = app
+        self.app = app
         self._client = app.test_client()
-        self._spotify = spotify
+        self.spotify = spotify
 
     def twin(self) -> Browser:
         """Return another browser at the same app; it has no cookies yet."""
-        return Browser(self._app, self._spotify)
+        return Browser(self.app, self.spotify)
 
     def tab(self, app: Flask | None = None) -> Browser:
         """Return another browser with the same session cookie, maybe at another app."""
-        tab = Browser(app or self._app, self._spotify)
+        tab = Browser(app or self.app, self.spotify)
         tab.cookie = self.cookie
         return tab
 
@@ -91,12 +91,12 @@ class Browser:
     def begin_login(self) -> dict[str, str]:
         """Go to /login and return the query of Spotify's authorise page."""
         location = self.get("/login").headers["Location"]
-        assert location.startswith(f"{self._spotify.accounts_url}/authorize?")
+        assert location.startswith(f"{self.spotify.accounts_url}/authorize?")
         return dict(parse_qsl(urlsplit(location).query))
 
     def code_for(self, query: dict[str, str], person: str = "robin") -> str:
         """Agree on Spotify's page, and return the path that it sends the browser to."""
-        code = self._spotify.grant(person=person, **query)
+        code = self.spotify.grant(person=person, **query)
         return f"/callback?code={code}&state={query['state']}"
 
     def log_in(self, person: str = "robin") -> TestResponse:
