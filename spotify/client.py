@@ -72,7 +72,7 @@ class Spotify:
         def host(name: str, base: str, calls: int) -> Host:
             return Host(base, calls, lambda: paused(name), lambda s: pause(name, s))
 
-        self._accounts = host("accounts", config.accounts_url, config.login_threads)
+        self._accounts = host("accounts", config.accounts_url, config.threads // 4 + 1)
         self._api = host("api", config.api_url, config.threads)
 
     def begin_login(self) -> Pending:
@@ -131,21 +131,16 @@ class Spotify:
         return playing
 
     def _credentials(self, deadline: float) -> tk.Credentials:
+        config, sender = self._config, Sender(self._accounts, self._api, deadline)
         return tk.Credentials(
-            self._config.client_id,
-            self._config.client_secret,
-            self._config.redirect_uri,
-            sender=self._sender(deadline),
+            config.client_id, config.client_secret, config.redirect_uri, sender
         )
 
-    def _sender(self, deadline: float) -> Sender:
-        return Sender(self._accounts, self._api, deadline)
-
     def _get(self, token: Token, deadline: float, path: str, **params: str) -> Any:
+        sender = Sender(self._accounts, self._api, deadline)
         # A request of its own for every call: tekore keeps the bearer in it.
         request = tk.Request("GET", path, params=params)
-        spotify = tk.Spotify(token.access, sender=self._sender(deadline))
-        response = spotify.send(request)
+        response = tk.Spotify(token.access, sender=sender).send(request)
         if response.status_code == 401:
             raise Unauthorised("session_ended")
         if response.status_code == 403:

@@ -122,7 +122,7 @@ def spotify(clock: Clock) -> Iterator[StandIn]:
 
 def build_app(config: Config, clock: Clock) -> Flask:
     """Return an app whose store tests can look into."""
-    store = open_store(config, User.to_json, User.from_json, clock)
+    store = open_store(config, User, clock)
     app = create_app(config, store, clock)
     app.extensions["store"] = store
     return app
