@@ -44,7 +44,7 @@ def create_app(
         if user_id is None:
             return pages.welcome()
         try:
-            return pages.main(user_id, users.now_playing(user_id))
+            return pages.main(user_id, users.now_playing(user_id, with_account=True))
         except Problem as problem:
             if problem.status != 401:
                 raise

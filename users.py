@@ -79,9 +79,10 @@ class Users:
         user = self._people.get(user_id) if user_id else None
         return user is not None and user.token != ENDED
 
-    def now_playing(self, user_id: str | None) -> Current:
+    def now_playing(self, user_id: str | None, with_account: bool = False) -> Current:
         """Return the person, and what they play by an answer of the last seconds.
 
+        with_account: also ask for the Spotify account again, if that failed at login.
         Raises Problem with status 401 when the person is not, or no longer, logged in.
         """
         if not user_id:
@@ -89,7 +90,7 @@ class Users:
         user = self._get(user_id)
         try:
             if not self._is_fresh(user):
-                user = self._ask_once(user_id)
+                user = self._ask_once(user_id, with_account)
         except Problem as problem:
             if problem.status == 401:
                 raise
@@ -112,7 +113,7 @@ class Users:
         answered = user.playing or user.problem
         return answered is not None and abs(age) < FRESH_SECONDS  # a clock may be set
 
-    def _ask_once(self, user_id: str) -> User:
+    def _ask_once(self, user_id: str, with_account: bool) -> User:
         """Ask Spotify, unless another request did so while this one waited."""
         deadline = time.monotonic() + self._seconds
         with self._people.lock(user_id, deadline) as locked:
@@ -121,7 +122,11 @@ class Users:
                 return user
             if not locked:
                 raise Problem("busy")
-            return self._ask(user_id, user, deadline)
+            user = self._ask(user_id, user, deadline)
+            if with_account and user.account is None and user.playing:
+                account = self._account(user.token, deadline)
+                user = self._change(user_id, lambda now: replace(now, account=account))
+            return user
 
     def _ask(self, user_id: str, user: User, deadline: float) -> User:
         """Ask Spotify what plays, and keep what it says."""
@@ -132,13 +137,10 @@ class Users:
             if problem.status in (401, 503):  # logged out, or a matter of the moment
                 raise
             trouble = problem.name
-        account = user.account
-        if account is None and playing:  # it failed at login
-            account = self._account(user.token, deadline)
         now = self._people.clock()
 
         def change(user: User) -> User:
-            return User(user.token, account, playing, trouble, now)
+            return User(user.token, user.account, playing, trouble, now)
 
         return self._change(user_id, change)
 

@@ -174,7 +174,9 @@ def _perform(
         curl.setopt(pycurl.POSTFIELDS, urlencode(request.data))
     curl.setopt(pycurl.WRITEFUNCTION, write)
     milliseconds = int(1000 * (deadline - time.monotonic()))
-    curl.setopt(pycurl.TIMEOUT_MS, max(milliseconds, 1))  # 0 would be no limit
+    if milliseconds <= 0:
+        raise ValueError("no time left")  # and 0 would be no limit
+    curl.setopt(pycurl.TIMEOUT_MS, milliseconds)
     curl.perform()
     if not body and 0 < curl.getinfo(pycurl.SIZE_DOWNLOAD_T) < SHORTEST_GZIP:
         raise ValueError("gzip cut short")  # to libcurl, an empty body

@@ -132,9 +132,7 @@ MakeApp = Callable[..., Flask]
 
 
 @pytest.fixture
-def make_app(
-    spotify: StandIn, clock: Clock, request: pytest.FixtureRequest
-) -> Iterator[MakeApp]:
+def make_app(spotify: StandIn, clock: Clock, request: pytest.FixtureRequest) -> MakeApp:
     """Give a function that makes an app; settings of Config can be given."""
     apps: list[Flask] = []
 
@@ -150,9 +148,7 @@ def make_app(
         apps.append(build_app(replace(config, **settings), clock))
         return apps[-1]
 
-    yield make
-    for app in apps:
-        app.extensions["store"].close()
+    return make
 
 
 @pytest.fixture
