@@ -15,9 +15,8 @@ class Item(NamedTuple):
 
 def programme(base: str) -> dict[str, Item]:
     """Return the items by name, in order; their addresses lead to `base`."""
-    text = Path(__file__).with_suffix(".json").read_text("utf-8")
-    items = json.loads(text.replace("BASE", base)).items()
-    return {name: Item(**item) for name, item in items}
+    text = Path(__file__).with_suffix(".json").read_text("utf-8").replace("BASE", base)
+    return {name: Item(**item) for name, item in json.loads(text).items()}
 
 
 def at(items: Sequence[Item], since: float, now: float) -> dict[str, Any] | None:
