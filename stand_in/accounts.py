@@ -13,7 +13,6 @@ from typing import Any
 Grant = dict[str, str]  # What was asked, and the person who agreed.
 PEOPLE = {"robin": "Robin Vale", "mika": "Mika Okonjo", "ines": "Inès Aldana"}
 SCOPE = "user-read-currently-playing"
-LIFETIME = 3600
 SECURE_URI = re.compile(
     r"(?ai)(https://(?!localhost(:|/|$))[\w.-]+|http://(127\.0\.0\.1|\[::1\]))"
     r'(:\d{1,5})?(/[!-"$-~]*)?'
@@ -105,8 +104,8 @@ class Accounts:
 
     def _issue(self, grant: Grant, used: str) -> dict[str, Any]:
         access, refresh = token_urlsafe(64), token_urlsafe(64)
-        self._access[access] = grant, self.clock() + LIFETIME
-        body: dict[str, Any] = {"access_token": access, "expires_in": LIFETIME}
+        self._access[access] = grant, self.clock() + 3600
+        body: dict[str, Any] = {"access_token": access, "expires_in": 3600}
         body |= {"scope": grant["scope"], "token_type": "Bearer"}
         if grant["code_challenge"] or not used:
             self._refresh.pop(used, None)

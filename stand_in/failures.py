@@ -23,8 +23,7 @@ def answer(status: int, body: object = "", *headers: str) -> bytes:
     data = text.encode(errors="replace")
     lines = [f"HTTP/1.1 {status} {responses.get(status, '')}", *headers]
     if data or status != 204:
-        lines.append(f"Content-Length: {len(data)}")
-        lines.append(f"Content-Type: {kind}; charset=utf-8")
+        lines += f"Content-Length: {len(data)}", f"Content-Type: {kind}; charset=utf-8"
     return "\r\n".join([*lines, "", ""]).encode() + data
 
 

@@ -1,7 +1,6 @@
 """What plays in the stand-in, and when."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ def programme(base: str) -> dict[str, Item]:
     return {name: Item(**item) for name, item in json.loads(text).items()}
 
 
-def at(items: Sequence[Item], since: float, now: float) -> dict[str, Any] | None:
+def at(items: list[Item], since: float, now: float) -> dict[str, Any] | None:
     """Return what plays now if these items loop since then; None is a 204."""
     left = (now - since) % sum(item.seconds for item in items)
     while left >= items[0].seconds:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from math import inf
 from threading import Event, Thread
 from typing import Any
 
@@ -107,7 +106,7 @@ class StandIn(Accounts):
             return at(items[first:] + items[:first], since, now)
         return at([self.programme[what]], since, now) if isinstance(what, str) else what
 
-    def fail(self, endpoint: str, how: How, times: float = inf) -> None:
+    def fail(self, endpoint: str, how: How, times: float = float("inf")) -> None:
         """Fail as named in FAILURES, with bytes for the wire, or by calling `how`."""
         if endpoint not in ENDPOINTS or (isinstance(how, str) and how not in FAILURES):
             raise api_error(400, f"No {how!r} of {endpoint!r} in {', '.join(FAILURES)}")
