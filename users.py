@@ -171,7 +171,9 @@ class Users:
         try:
             fresh = self._spotify.refresh(user.token, deadline)
         except Problem as problem:
-            if problem.name != "session_ended":
+            if problem.name == "client_refused":  # whoever runs the app can mend that
+                raise Problem("unreachable") from None
+            if problem.name != "code_refused":
                 raise
             fresh = ENDED
         return self._store_token(user_id, user, fresh)
