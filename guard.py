@@ -156,6 +156,7 @@ def _headers(config: Config, art_origin: str | None) -> list[tuple[str, str]]:
         "style-src 'self'",
         "script-src 'self'",
         "connect-src 'self'",
+        "manifest-src 'self'",
         f"{pictures} {art_origin}" if art_origin else pictures,
         "base-uri 'none'",
         "frame-ancestors 'none'",

@@ -114,6 +114,7 @@ def _add_template_globals(app: Flask, config: Config) -> None:
     app.jinja_env.globals.update(
         dashboard=DASHBOARD,
         demo=config.demo,
+        origin=config.origin,
         redirect_uri=config.redirect_uri,
         static_url=urls.__getitem__,
     )

@@ -118,6 +118,7 @@ def create_website(stand_in: StandIn) -> Flask:
         cover = render_template("cover.svg", draw=Random(name), size=size)
         response = Response(cover, mimetype="image/svg+xml")
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        response.headers["Access-Control-Allow-Origin"] = "*"  # as Spotify's covers
         response.cache_control.max_age = 86_400
         return response
 
