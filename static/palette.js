@@ -55,9 +55,9 @@ function mainColours(pixels) {
     return { size, ...toLch(sum.map((one) => one / size)) };
   });
   const best = (score) => colours.reduce((a, b) => (score(b) > score(a) ? b : a));
-  const main = best(({ size, chroma }) => size * (0.06 + chroma));
+  const main = best(({ size, chroma }) => size * (0.15 + chroma));
   const apart = ({ hue }) => 1 - Math.cos(hue - main.hue); // 0 to 2
-  const lively = best((one) => Math.sqrt(one.size) * one.chroma * (1 + apart(one)));
+  const lively = best((one) => Math.sqrt(one.size) * one.chroma * (0.4 + apart(one)));
   return [main, lively];
 }
 
@@ -73,9 +73,9 @@ export function palette(pixels, isLight) {
     while (pairs.some(unread)) colour.light += step;
     return toRgb(colour);
   };
-  const back = toRgb(shade([0.25, 0.93], 0.065));
-  const plate = toRgb(shade([0.31, 0.88], 0.075));
-  const track = toRgb(shade([0.42, 0.8], 0.075));
+  const back = toRgb(shade([0.25, 0.94], isLight ? 0.035 : 0.065));
+  const plate = toRgb(shade([0.31, 0.89], isLight ? 0.05 : 0.075));
+  const track = toRgb(shade([0.42, 0.81], isLight ? 0.06 : 0.075));
   const onPage = (ratio) => [[back, ratio], [plate, ratio]];
   return {
     back,
