@@ -92,7 +92,7 @@ export function palette(pixels, isLight) {
 const root = document.documentElement;
 const light = matchMedia("(prefers-color-scheme: light)");
 const bar = Object.assign(document.createElement("meta"), { name: "theme-color" });
-let pixels;
+let pixels; // null: there are none, undefined: not known yet
 
 function paint() {
   root.removeAttribute("style");
@@ -108,6 +108,7 @@ function paint() {
 
 light.addEventListener("change", paint);
 document.getElementById("player").addEventListener("cover", ({ detail }) => {
-  pixels = detail;
+  root.classList.toggle("fades", pixels !== undefined); // the first colours are there at once
+  pixels = detail ?? null;
   paint();
 });
