@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from app import create_app
 from config import DEMO_CLIENT_ID, Config
-from playback import NowPlaying
+from spotify.playback import NowPlaying
 from problems import KINDS, Problem
 from stand_in import StandIn
 from stand_in.failures import answer
