@@ -130,5 +130,4 @@ class Accounts:
         self._access = {token: (it[0], 0.0) for token, it in self._access.items()}
 
     def revoke(self) -> None:
-        """Let every refresh token be dead."""
         self._refresh.clear()
