@@ -57,12 +57,6 @@ class NowPlaying:
         progress = _ms(self.progress_ms + max(0, ms), self.duration_ms)
         return replace(self, progress_ms=progress)
 
-    def in_steps_of(self, ms: int) -> NowPlaying:
-        """Return the same, with the progress rounded down to a multiple of ms."""
-        if self.progress_ms is None:
-            return self
-        return replace(self, progress_ms=self.progress_ms // ms * ms)
-
     def as_json(self) -> Json:
         """Return the fields under the names that /now-playing answers with."""
         fields = {name: getattr(self, name) for name in self.__slots__}
