@@ -39,6 +39,7 @@ class Accounts:
     client_secret: str | None = None
     redirect_uris: Sequence[str] = ()
     clock: Callable[[], float] = time.time
+    expires_in: int = 3600
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
@@ -104,8 +105,8 @@ class Accounts:
 
     def _issue(self, grant: Grant, used: str) -> dict[str, Any]:
         access, refresh = token_urlsafe(64), token_urlsafe(64)
-        self._access[access] = grant, self.clock() + 3600
-        body: dict[str, Any] = {"access_token": access, "expires_in": 3600}
+        self._access[access] = grant, self.clock() + self.expires_in
+        body: dict[str, Any] = {"access_token": access, "expires_in": self.expires_in}
         body |= {"scope": grant["scope"], "token_type": "Bearer"}
         if grant["code_challenge"] or not used:
             self._refresh.pop(used, None)
@@ -126,9 +127,7 @@ class Accounts:
         return grant["person"]
 
     def expire_tokens(self) -> None:
-        """Let every access token have expired."""
         self._access = {token: (it[0], 0.0) for token, it in self._access.items()}
 
     def revoke(self) -> None:
-        """Let every refresh token be dead."""
         self._refresh.clear()

@@ -23,6 +23,7 @@ from .website import ENDPOINTS, HOST, Call, create_website
 class Connection(WSGIRequestHandler):
     """A connection that stays open, and says nothing in any log."""
 
+    disable_nagle_algorithm = True
     timeout = 60
 
     def run_wsgi(self) -> None:
