@@ -14,8 +14,9 @@ MOST_PICTURES = 10
 LONGEST_TEXT = 500  # characters
 LONGEST_MS = 10**10  # anything above four months is not a time in a track
 
-# Milliseconds until a page asks again; for ads and unknown things as for playing ones.
-POLL_MS = {"playing": 5_000, "paused": 15_000, "nothing": 30_000}
+# Milliseconds until a page asks again, to which a tenth is added at random. For ads and
+# unknown things it is the same as for tracks.
+POLL_MS = {"playing": 4_500, "paused": 13_500, "nothing": 27_000}
 SOONEST_MS = 2_000  # before that, the answer would be the same
 
 # Paths of nothing but what URLs are made of: no quotes, spaces or backslashes.
@@ -66,7 +67,7 @@ class NowPlaying:
         """When to ask again: soon after the end, and less often while nothing moves."""
         wait = POLL_MS.get(self.state, POLL_MS["playing"])
         if self.state == "playing" and self.duration_ms:
-            wait = min(wait, self.duration_ms - (self.progress_ms or 0) + 1000)
+            wait = min(wait, self.duration_ms - (self.progress_ms or 0) + 800)
         return max(wait, SOONEST_MS)
 
     def as_json(self) -> Json:
