@@ -1,100 +1,71 @@
-"""Load on a page: by wrk, or by tabs that ask again when they are told to."""
+"""Visitors with browsers, many at once: they log in, and ask for pages."""
 
-from __future__ import annotations
-
-import json
+import asyncio
 import re
-import statistics
-import subprocess
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
 
-from .servers import Site
-
-SCRIPT = Path(__file__).with_name("load.lua")
-POLL = re.compile(r'data-poll-after-ms="(\d+)"')
+SET_COOKIE = re.compile(r"\nset-cookie: ([^;\s]+)", re.I)
 
 
-class Rate(NamedTuple):
-    """What a site did under load. errors: failed answers, and wrong pages."""
+class Browser:
+    """One visitor after another, on one connection while the server keeps it."""
 
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-    errors: int
+    def __init__(self, url: str) -> None:
+        self.url, self.tls = urlsplit(url), True if url.startswith("https") else None
+        self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
+    async def get(self, path: str, header: str = "Cookie: ") -> str:
+        """Return the answer, head and body: empty if it breaks off or takes 30 s."""
+        request = f"GET {path} HTTP/1.1\r\nHost: {self.url.netloc}\r\n{header}\r\n\r\n"
+        try:
+            if not self.streams:
+                where = self.url.hostname, self.url.port
+                self.streams = await asyncio.open_connection(*where, ssl=self.tls)
+            reader, writer = self.streams
+            alarm = asyncio.get_running_loop().call_later(30, writer.close)
+            writer.write(request.encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            size = re.findall(r"\ncontent-length: (\d+)", head.lower())[0]
+            body = (await reader.readexactly(int(size))).decode()
+            alarm.cancel()
+        except (OSError, EOFError):
+            head, body, self.streams = "", "", None
+        if "\nconnection: close" in head.lower():
+            writer.close()
+            self.streams = None
+        return head + body
 
-class Page(NamedTuple):
-    """A page as one kind of visitor sees it, and a text that it has to hold."""
+    async def log_in(self, name: str) -> tuple[str, str]:
+        """Return a header that says who asks, and a text that only their page has."""
+        begun = await self.get("/login")
+        cookie = "Cookie: " + "; ".join(SET_COOKIE.findall(begun))
+        state = "".join(re.findall(r"[?&]state=([^&\s]+)", begun)[:1])
+        ended = await self.get(f"/callback?code={name}&state={state}", cookie)
+        cookie = "Cookie: " + "; ".join(SET_COOKIE.findall(ended))
+        return f"Accept: text/html\r\n{cookie}", f"Song of {name}"
 
-    site: Site
-    path: str
-    cookie: str
-    expected: str
-
-    def load(self, clients: int, seconds: int) -> Rate:
-        """Ask for it again and again, with that many clients at once.
-
-        One visit comes before, so that no run begins with an answer grown old.
-        """
-        self.site.get(self.path, self.cookie)
-        command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s"]
-        command += ["-s", str(SCRIPT), "-H", f"Cookie: {self.cookie}"]
-        command += [f"http://{self.site.netloc}{self.path}", "--", self.expected]
-        output = subprocess.check_output(command, text=True)
-        return Rate(**json.loads(output.splitlines()[-1]))
-
-
-def in_turn(
-    pages: Sequence[Page], clients: int, seconds: int, rounds: int = 1
-) -> list[tuple[Rate, float]]:
-    """Return each page's medians, and that of its ratios to the first one's rate.
-
-    They take turns (A B A B), since a machine is not equally fast all the time.
-    """
-    runs = [[page.load(clients, seconds) for page in pages] for _ in range(rounds)]
-    return [
-        (
-            median(rates),
-            statistics.median(
-                rate.per_second / max(run[0].per_second, 1e-9)
-                for rate, run in zip(rates, runs, strict=True)
-            ),
-        )
-        for rates in zip(*runs, strict=True)
-    ]
+    async def ask(self, visit: tuple[str, str, str]) -> tuple[float, bool]:
+        """Return how long a page took (ms), and whether it was the right one."""
+        (path, header, text), started = visit, time.perf_counter()
+        answer = await self.get(path, header)
+        ms = 1000 * (time.perf_counter() - started)
+        return ms, answer[9:12] == "200" and text in answer
 
 
-def median(rates: Sequence[Rate]) -> Rate:
-    """Return the median of each figure, and all errors."""
-    middle = [statistics.median(values) for values in zip(*rates, strict=True)]
-    return Rate(middle[0], middle[1], middle[2], sum(rate.errors for rate in rates))
+Task = Callable[[Browser, Any], Awaitable[Any]]
 
 
-def open_tabs(site: Site, tabs: dict[str, int], seconds: float) -> dict[str, int]:
-    """Keep so many tabs open for each cookie, and return the failed answers."""
-    end = time.monotonic() + seconds
-    with ThreadPoolExecutor(sum(tabs.values())) as threads:
-        open_ones = {
-            cookie: [threads.submit(_tab, site, cookie, n, end) for n in range(count)]
-            for cookie, count in tabs.items()
-        }
-    return {
-        cookie: sum(tab.result() for tab in those)
-        for cookie, those in open_ones.items()
-    }
+async def share(url: str, clients: int, do: Task, work: Iterable[Any]) -> list[Any]:
+    """Let so many browsers share the work, and return what comes of it."""
+    left, results = iter(work), list[Any]()
 
+    async def client() -> None:
+        browser = Browser(url)
+        for item in left:
+            results.append(await do(browser, item))
 
-def _tab(site: Site, cookie: str, number: int, end: float) -> int:
-    """Do as static/player.js does. A person opens ten tabs a second."""
-    wait, path, failed = number / 10, "/", 0
-    while time.monotonic() + wait < end:
-        time.sleep(wait)
-        answer = site.get(path, cookie)
-        poll = POLL.search(answer.body)
-        failed += answer.status != 200 or poll is None
-        path, wait = "/now-playing", max(int(poll[1]) if poll else 5_000, 500) / 1000
-    return failed
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return results

@@ -1,188 +1,76 @@
-"""The servers that are measured, each a process of its own, and a visitor to them."""
+"""The servers that are measured: each a process of its own, on a free port."""
 
-from __future__ import annotations
-
-import http.client
+import asyncio
+import atexit
 import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass
-from multiprocessing.managers import BaseManager
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from stand_in import StandIn
+from .load import Browser, share
 
-HOME = Path(__file__).resolve().parent.parent
-HOST = "127.0.0.1"
-APP = [sys.executable, "app.py"]
-BASELINE = [sys.executable, "-m", "benchmarks.baseline", "SPOTIFY", "PORT"]
-CROWD = [
-    *(sys.executable, "-m", "granian", "--interface", "asginl", "--http", "1"),
-    *("--no-ws", "--port", "PORT", "--factory", "benchmarks.crowd:create_asgi_app"),
-]
-REDIS = ["redis-server", "--bind", HOST, "--save", "", "--port"]
+APP = f"{sys.executable} app.py"
+DOCS = f"{sys.executable} -m flask --app benchmarks.baseline run --port PORT"
+GRANIAN = f"{sys.executable} -m granian --no-ws --log-level error --port PORT"
+DOUBLE = f"{GRANIAN} --interface rsgi benchmarks.double:app"
+CROWD = f"{GRANIAN} --interface asginl --factory benchmarks.variants:crowded_app"
+BARE = f"{GRANIAN} --interface wsgi --factory benchmarks.variants:bare_app"
+BARE += " --blocking-threads 64"  # as many as the app has
+REDIS = "redis-server --bind 127.0.0.1 --save --port PORT"
 
 
-class Spotify(StandIn):
-    """The stand-in, with what is asked of it from another process."""
+class Server(subprocess.Popen[bytes]):
+    """A server that answers, and runs until the benchmark ends.
 
-    def begin(self) -> str:
-        """Start, and return the address."""
-        self.start()
-        return self.url
+    seconds: until its first answer. memory: MB at that time. visitors: who is logged
+    in, by a header and a text that only their page has. asked: when they did so last.
+    """
 
-    def slow_down(self, milliseconds: int) -> None:
-        """Let every answer take that long."""
-        self.delay = milliseconds / 1000
+    def __init__(self, command: str, scheme: str = "http", **settings: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = str(listener.getsockname()[1])
+        self.url, log = f"{scheme}://127.0.0.1:{port}", os.memfd_create("log")
+        words, started = command.replace("PORT", port).split(), time.perf_counter()
+        environ = {**os.environ, **settings, "PORT": port}
+        super().__init__(words, env=environ, stdout=log, stderr=log)
+        atexit.register(self.terminate)
+        while scheme != "redis" and not self.get("/"):
+            if self.poll() is not None:
+                sys.exit(f"{command} ended: {os.pread(log, 9999, 0).decode()}")
+            time.sleep(0.002)
+        self.seconds, self.memory = time.perf_counter() - started, self.usage()[1]
+        self.visitors, self.asked = list[tuple[str, str]](), 0.0
 
-    def play_track(self) -> str:
-        """Play one track that tekore's models accept too, and return its title."""
-        answer: dict[str, Any] = deepcopy(self.programme["track"].answer or {})
-        answer |= {"timestamp": int(1000 * time.time()), "progress_ms": 1000}
-        answer["item"] |= {"popularity": 1, "external_ids": {}, "available_markets": []}
-        answer["item"]["album"]["available_markets"] = []
-        self.play(answer)
-        return str(answer["item"]["name"])
+    def get(self, path: str) -> str:
+        """Return the body of an answer, empty while there is none."""
+        return asyncio.run(Browser(self.url).get(path)).partition("\r\n\r\n")[2]
 
-    def player_calls(self, person: str) -> int:
-        """Return how often it was asked what this person is playing."""
-        calls = (call.headers for call in self.calls if call.endpoint == "player")
-        return sum(self.whose(headers["authorization"]) == person for headers in calls)
+    def log_in(self, names: list[str]) -> None:
+        """Log everybody in. One looks at the page already, which loads templates."""
+        self.visitors = asyncio.run(share(self.url, 32, Browser.log_in, names))
+        asyncio.run(share(self.url, 1, Browser.ask, [("/", *self.visitors[0])]))
+        self.asked = time.monotonic()
 
+    def load(self, path: str, clients: int) -> list[float]:
+        """Ask once for everybody's page, when no answer of the last time is kept."""
+        time.sleep(max(0, self.asked + 3 - time.monotonic()))
+        visits = [(path, *visitor) for visitor in self.visitors]
+        cpu, started = self.usage()[0], time.perf_counter()
+        results = asyncio.run(share(self.url, clients, Browser.ask, visits))
+        seconds, cpu = time.perf_counter() - started, self.usage()[0] - cpu
+        self.asked, n = time.monotonic(), len(visits)
+        waits, right = sorted(ms for ms, _ in results), sum(ok for _, ok in results)
+        waits = [waits[n // 2], waits[n * 99 // 100]]
+        return [right / seconds, *waits, cpu / (right or 1), right / n]
 
-class Manager(BaseManager):
-    """Runs the stand-in in a process of its own; spotify() gives a proxy for it."""
-
-    spotify: Callable[[], Spotify]
-
-
-Manager.register("spotify", Spotify)
-
-
-class Answer(NamedTuple):
-    """A site's answer. cookie: as it is sent back, empty if none was set."""
-
-    status: int
-    location: str
-    cookie: str
-    body: str
-
-
-@dataclass(eq=False)
-class Site:
-    """A running server. seconds: from the command to its first answer."""
-
-    netloc: str
-    pid: int
-    seconds: float = 0.0
-
-    def get(self, path: str, cookie: str = "") -> Answer:
-        """Visit a page."""
-        connection = http.client.HTTPConnection(self.netloc, timeout=30)
-        try:
-            headers = {"Cookie": cookie, "Accept": "text/html"}
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            location = answer.getheader("Location", "")
-            cookie = answer.getheader("Set-Cookie", "").partition(";")[0]
-            return Answer(answer.status, location, cookie, answer.read().decode())
-        finally:
-            connection.close()
-
-    def log_in(self, spotify: Spotify, person: str = "robin") -> str:
-        """Log a person in as a browser does, and return the session cookie."""
-        begun = self.get("/login")
-        query = dict(parse_qsl(urlsplit(begun.location).query))
-        code = spotify.grant(person=person, **query)
-        answer = urlencode({"code": code, "state": query["state"]})
-        return self.get(f"/callback?{answer}", begun.cookie).cookie
-
-    def answers(self) -> bool:
-        try:
-            return self.get("/").status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-
-
-def resident(pid: int) -> int:
-    """Return the memory of a process and its children, in bytes."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return pages * os.sysconf("SC_PAGESIZE") + sum(map(resident, map(int, children)))
-
-
-def environ(spotify_url: str, port: int, **more: str) -> dict[str, str]:
-    """Return the environment of a server; without a Spotify the app runs its demo."""
-    settings = {"SPOTIFY_CLIENT_ID": "benchmark" if spotify_url else ""}
-    if spotify_url:
-        settings["SPOTIFY_ACCOUNTS_URL"] = spotify_url
-        settings["SPOTIFY_API_URL"] = f"{spotify_url}/v1"
-    # An empty one is as good as none, and no .env has a say.
-    rest = "CLIENT_SECRET REDIRECT_URI ACCOUNTS_URL API_URL"
-    blank = dict.fromkeys([f"SPOTIFY_{name}" for name in rest.split()], "")
-    blank |= dict.fromkeys(("SECRET_KEY", "REDIS_URL", "WORKERS", "THREADS"), "")
-    settings |= {"HOST": HOST, "PORT": str(port), "NO_PROXY": HOST, **more}
-    return {**os.environ, **blank, **settings}
-
-
-@contextmanager
-def running(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End the process after the block."""
-    with process:
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-@contextmanager
-def serve(command: Sequence[str], spotify_url: str, **more: str) -> Iterator[Site]:
-    """Run a server until the end of the block, which begins after its first answer."""
-    port = free_port()
-    places = {"PORT": str(port), "SPOTIFY": spotify_url}
-    command = [places.get(part, part) for part in command]
-    settings, started = environ(spotify_url, port, **more), time.perf_counter()
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command, cwd=HOME, env=settings, stdout=log, stderr=log
-        )
-        site = Site(f"{HOST}:{port}", process.pid)
-        with running(process):
-            while not site.answers():
-                if process.poll() is not None or time.perf_counter() - started > 60:
-                    log.seek(0)
-                    sys.exit(f"{command} does not answer:\n{log.read().decode()}")
-                time.sleep(0.005)
-            site.seconds = time.perf_counter() - started
-            yield site
-
-
-@contextmanager
-def run_redis() -> Iterator[str]:
-    """Run a Redis that saves nothing, and give its URL."""
-    port = free_port()
-    command = [*REDIS, str(port)]
-    with running(subprocess.Popen(command, stdout=subprocess.DEVNULL)):
-        for _ in range(500):
-            with socket.socket() as probe:
-                if probe.connect_ex((HOST, port)) == 0:
-                    break
-            time.sleep(0.01)
-        yield f"redis://{HOST}:{port}/0"
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as listener:
-        return int(listener.getsockname()[1])
+    def usage(self) -> tuple[float, float]:
+        """Return CPU (ms so far) and memory (MB) of it and all its descendants."""
+        pids, ticks, pages = [self.pid], 0, 0
+        for pid in pids:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+            stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks, pages = ticks + sum(map(int, stat[11:15])), pages + int(stat[21])
+            pids.extend(map(int, children.split()))
+        return ticks * 1000 / os.sysconf("SC_CLK_TCK"), pages * 4096 / 1e6
