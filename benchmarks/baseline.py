@@ -3,10 +3,9 @@
 import os
 
 import tekore as tk
-from flask import Flask, redirect, request, session
+from flask import Flask, redirect, request, session, typing
 from tekore._auth.expiring import client as auth_client
 from tekore._client import base as api_client
-from werkzeug import Response
 
 auth_client.OAUTH_TOKEN_URL = os.environ["SPOTIFY_ACCOUNTS_URL"] + "/api/token"
 api_client.prefix = os.environ["SPOTIFY_API_URL"] + "/"
@@ -39,14 +38,14 @@ def main() -> str:
 
 
 @app.get("/login")
-def login() -> Response:
+def login() -> typing.ResponseReturnValue:
     auth = tk.UserAuth(cred, tk.scope.user_read_currently_playing)
     auths[auth.state] = auth
     return redirect(auth.url, 307)
 
 
 @app.get("/callback")
-def login_callback() -> Response:
+def login_callback() -> typing.ResponseReturnValue:
     session["user"] = state = request.args["state"]
     users[state] = auths.pop(state).request_token(request.args["code"], state)
     return redirect("/", 307)

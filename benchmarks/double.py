@@ -1,14 +1,13 @@
-"""A double of Spotify that is no bottleneck: each person plays a song with their name.
+"""Spotify's double, no bottleneck: people play a song with their name: their code.
 
-The code that somebody logs in with is their name, six letters. `/reset?ms=100` lets
-calls take 100 ms from now on, and answers with the number of calls since the last one.
+`/reset?ms=100` lets calls take 100 ms from now on, and answers with their number.
 """
 
 import asyncio
 import json
 import re
+from typing import Any
 
-from granian._granian import RSGIHTTPProtocol as HTTPProtocol
 from granian.rsgi import Scope
 
 from stand_in.programme import programme
@@ -29,7 +28,7 @@ ANSWERS = {
 state = {"calls": 0, "ms": 0}
 
 
-async def app(scope: Scope, protocol: HTTPProtocol) -> None:
+async def app(scope: Scope, protocol: Any) -> None:
     """Answer a request, as an RSGI app."""
     if scope.path not in ANSWERS:
         protocol.response_str(200, [], str(state["calls"]))
@@ -38,5 +37,5 @@ async def app(scope: Scope, protocol: HTTPProtocol) -> None:
     who = f"{scope.headers.get('authorization')} {(await protocol()).decode()}"
     name = re.findall(r"(?:Bearer |\bcode=)(\w{6})", who)[0]
     await asyncio.sleep(state["ms"] / 1000)
-    answer = ANSWERS[scope.path].replace("PERSON", name)
-    protocol.response_str(200, [("content-type", "application/json")], answer)
+    body = ANSWERS[scope.path].replace("PERSON", name)
+    protocol.response_str(200, [("content-type", "application/json")], body)

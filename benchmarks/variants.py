@@ -27,10 +27,9 @@ def crowded_app() -> object:
 
 def bare_app() -> Flask:
     """Return Flask with a session and the app's template, always of one person."""
-    app, name = Flask(__name__), "p00000"
+    app, now = Flask(__name__), read(json.loads(PLAYING.replace("PERSON", "p00000")))
     app.secret_key, app.jinja_env = "aliens", create_app().jinja_env
-    facts = {"account": Account(name, name), "poll_after_ms": 5000}
-    facts["now"] = read(json.loads(PLAYING.replace("PERSON", name)))
+    facts = {"account": Account("p00000", "p00000"), "now": now, "poll_after_ms": 5000}
 
     @app.get("/callback")
     @app.get("/")
