@@ -1,4 +1,4 @@
-"""Spotify's double, no bottleneck: people play a song with their name: their code.
+"""Spotify's double: everybody plays a song with their name, which is their code.
 
 `/reset?ms=100` lets calls take 100 ms from now on, and answers with their number.
 """

@@ -125,4 +125,5 @@ class Server(subprocess.Popen[bytes]):
             stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks, pages = ticks + sum(map(int, stat[11:15])), pages + int(stat[21])
             pids.extend(map(int, children.split()))
-        return ticks * 1000 / os.sysconf("SC_CLK_TCK"), pages * 4096 / 1e6
+        megabytes = pages * os.sysconf("SC_PAGESIZE") / 1e6
+        return ticks * 1000 / os.sysconf("SC_CLK_TCK"), megabytes
