@@ -16,9 +16,11 @@ APP = f"{sys.executable} app.py"
 DOCS = f"{sys.executable} -m flask --app benchmarks.baseline run --port PORT"
 GRANIAN = f"{sys.executable} -m granian --no-ws --port PORT --interface"
 DOUBLE = f"{GRANIAN} rsgi benchmarks.double:app"
-CROWD = f"{GRANIAN} asginl --factory benchmarks.variants:crowded_app"
+CROWD = (
+    f"{GRANIAN} wsgi --blocking-threads 592 --factory benchmarks.variants:crowded_app"
+)
 # With as many threads as the app has.
-BARE = f"{GRANIAN} wsgi --blocking-threads 64 --factory benchmarks.variants:bare_app"
+BARE = f"{GRANIAN} wsgi --blocking-threads 592 --factory benchmarks.variants:bare_app"
 REDIS = "redis-server --bind 127.0.0.1 --save --port PORT"
 COOKIE = re.compile(r"\nset-cookie: ([^;\s]+)", re.I)
 

@@ -8,21 +8,25 @@ from secrets import token_urlsafe
 from flask import Flask, render_template, session
 
 from app import create_app
-from playback import read
-from user import Account, Answer, Token, User
+from config import Config, read_environ
+from spotify.client import Account, Token
+from spotify.playback import read
+from store.memory import MemoryStore
+from users import User
 
 from .double import PLAYING
 
 
-def crowded_app() -> object:
+def crowded_app() -> Flask:
     """Return the app with CROWD people logged in, each with strings of their own."""
-    app = create_app()
+    config = Config.from_env(read_environ(os.environ))
+    store: MemoryStore[User] = MemoryStore(config, time.monotonic)
     for name in map(str, range(int(os.environ["CROWD"]))):
-        now, playing = time.time(), read(json.loads(PLAYING.replace("PERSON", name)))
-        token = Token(token_urlsafe(155), token_urlsafe(98), now + 3600)
-        user = User(token, Account(name, name), Answer(now, playing))
-        app.extensions["store"].users.put(token_urlsafe(24), user)
-    return app.extensions["lanes"]
+        playing = read(json.loads(PLAYING.replace("PERSON", name)))
+        token = Token(token_urlsafe(155), token_urlsafe(98), time.time() + 3600)
+        user = User(token, Account(name, name), playing, None, time.monotonic())
+        store.users.put(token_urlsafe(24), user)
+    return create_app(config, store)
 
 
 def bare_app() -> Flask:
