@@ -29,11 +29,11 @@ def create_app(
     """
     config = config or Config.from_env(read_environ(os.environ))
     app = logs.App(__name__)
-    logs.install(app, config)
+    logs.install(app)
     security.install(app, config)
     pages = Pages(app, config)
 
-    store = store or open_store(config, User.to_json, User.from_json, clock)
+    store = store or open_store(config, User, clock)
     auths, people = store.auths, store.users
     spotify = Spotify(config, store.paused, store.pause, clock.time)
     users = Users(spotify, people, config.deadline)
@@ -88,10 +88,7 @@ def create_app(
 
     @app.get("/now-playing")
     def now_playing() -> Response:
-        try:
-            return pages.player(users.now_playing(session.get("user")))
-        except Problem as problem:
-            return pages.player_problem(problem)
+        return pages.player(users.now_playing(session.get("user")))
 
     @app.get("/healthz")
     def healthz() -> str:

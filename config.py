@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from dotenv import dotenv_values
@@ -20,7 +20,6 @@ DASHBOARD = "https://developer.spotify.com/dashboard"
 SPOTIFY_ACCOUNTS = "https://accounts.spotify.com"
 SPOTIFY_API = "https://api.spotify.com/v1"
 DEMO_CLIENT_ID = "00000000000000000000000000000de0"
-MAKE_A_KEY = 'make one with python -c "import secrets; print(secrets.token_urlsafe())"'
 
 USUAL_PORTS = {"http": 80, "https": 443}
 OWN_PATHS = ("/login", "/logout", "/now-playing", "/healthz", "/readyz")
@@ -28,8 +27,6 @@ WEB_ADDRESS = re.compile(
     r"https?://([\w.-]+|\[[\da-f:.]+\])(:[1-9]\d{0,4})?(/[^\s?#]*)?", re.A | re.I
 )
 CALLBACK_PATH = re.compile(r"(?!/static/)(/[\w~-][\w.~-]*)+", re.A)
-
-T = TypeVar("T")
 
 
 class ConfigError(ValueError):
@@ -78,16 +75,6 @@ class Config:
         return self.client_id == DEMO_CLIENT_ID
 
     @property
-    def login_threads(self) -> int:
-        """Logins and refreshes at once; their own, so that they stop nobody's music."""
-        return max(4, self.threads // 4)
-
-    @property
-    def most_waiting(self) -> int:
-        """How many requests may wait for another request of the same person."""
-        return 2 * self.threads
-
-    @property
     def art_origin(self) -> str | None:
         """Where a stand-in's pictures are; None at the real Spotify."""
         return None if self.api_url == SPOTIFY_API else origin_of(self.api_url)
@@ -97,51 +84,38 @@ class Config:
         """Read and check the settings. Raises ConfigError, naming every problem."""
         problems: list[str] = []
 
-        def read(name: str, check: Callable[[str], T], default: T) -> T:
+        def read(name: str, check: Callable[[str], Any], default: str = "") -> Any:
             try:
-                return check(environ[name]) if name in environ else default
+                return check(environ.get(name, default))
             except UnicodeEncodeError:
                 problems.append(f"{name} is not UTF-8 text: type it again")
             except ValueError as error:
                 problems.append(f"{name} {error}")
-            return default
 
-        port = read("PORT", partial(_number, 65_535), cls.port)
+        port = read("PORT", partial(_number, 65_535), str(cls.port)) or cls.port
         local = f"http://127.0.0.1:{port}/callback"
-        uri = urlsplit(
-            read("SPOTIFY_REDIRECT_URI", partial(_redirect_uri, port), local)
-        )
+        redirect_uri = read("SPOTIFY_REDIRECT_URI", partial(_redirect_uri, port), local)
+        uri = urlsplit(redirect_uri or local)
         if uri.scheme == "http" and "PORT" in environ and port_of(uri) != port:
             problems.append(
-                f"SPOTIFY_REDIRECT_URI has port {port_of(uri)}, but PORT is {port}: "
-                f"set PORT to {port_of(uri)}, or write {local} here and in the "
-                "dashboard"
+                f"PORT is {port}, but SPOTIFY_REDIRECT_URI has {port_of(uri)}: set "
+                f"PORT to that, or write {local} there and in the dashboard"
             )
         accounts_url = read("SPOTIFY_ACCOUNTS_URL", _base_url, SPOTIFY_ACCOUNTS)
+        redis_url = read("REDIS_URL", _redis_url)
         config = cls(
-            client_id=read("SPOTIFY_CLIENT_ID", partial(_client_id, accounts_url), ""),
+            client_id=read("SPOTIFY_CLIENT_ID", partial(_client_id, accounts_url)),
             client_secret=environ.get("SPOTIFY_CLIENT_SECRET"),
-            redirect_uri=uri.geturl(),
+            redirect_uri=redirect_uri,
             host=read("HOST", _ip_address, loopback_host(uri) or cls.host),
             port=port_of(uri) if uri.scheme == "http" else port,
-            secret_key=read("SECRET_KEY", _secret_key, secrets.token_urlsafe()),
+            secret_key=read("SECRET_KEY", partial(_secret_key, redis_url)),
             accounts_url=accounts_url,
             api_url=read("SPOTIFY_API_URL", _base_url, SPOTIFY_API),
-            redis_url=read("REDIS_URL", _redis_url, None),
-            workers=read("WORKERS", partial(_number, 64), cls.workers),
-            threads=read("THREADS", partial(_number, 512), cls.threads),
+            redis_url=redis_url,
+            workers=read("WORKERS", partial(_number, 64 if redis_url else 1), "1"),
+            threads=read("THREADS", partial(_number, 512), str(cls.threads)),
         )
-        if "SPOTIFY_CLIENT_ID" not in environ:
-            problems.append(
-                f"SPOTIFY_CLIENT_ID is not set: copy it from {DASHBOARD} into .env"
-            )
-        if config.redis_url and "SECRET_KEY" not in environ:
-            problems.append(f"SECRET_KEY is required with REDIS_URL: {MAKE_A_KEY}")
-        if config.workers > 1 and "REDIS_URL" not in environ:
-            problems.append(
-                "WORKERS is above 1, but without REDIS_URL they can't share logins: "
-                "set REDIS_URL, or WORKERS to 1"
-            )
         if problems:
             raise ConfigError(problems)
         return config
@@ -193,6 +167,8 @@ def port_of(uri: SplitResult) -> int:
 def _number(most: int, value: str) -> int:
     if re.fullmatch(r"[0-9]{1,6}", value) and 1 <= int(value) <= most:
         return int(value)
+    if most == 1:  # WORKERS without Redis
+        raise ValueError(f"is {value!r}: write 1, or set REDIS_URL to share logins")
     raise ValueError(f"is {value!r}: write a number from 1 to {most}")
 
 
@@ -203,22 +179,26 @@ def _ip_address(value: str) -> str:
 
 
 def _client_id(accounts_url: str, value: str) -> str:
-    at_spotify = accounts_url == SPOTIFY_ACCOUNTS
-    if re.fullmatch(r"\w{32}" if at_spotify else r"[\w.-]{1,128}", value, re.ASCII):
+    form = r"\w{32}" if accounts_url == SPOTIFY_ACCOUNTS else r"[\w.-]{1,128}"
+    if re.fullmatch(form, value, re.ASCII):
         return value
-    raise ValueError(
-        "does not look like a client ID (32 letters and digits, without quotes): "
-        f"copy it from {DASHBOARD}"
-    )
+    wrong = "is not 32 letters and digits (without quotes)" if value else "is not set"
+    raise ValueError(f"{wrong}: copy it from {DASHBOARD} into .env")
 
 
-def _secret_key(value: str) -> str:
+def _secret_key(redis_url: str | None, value: str) -> str:
     if len(value.encode()) >= 16:
         return value
-    raise ValueError(f"is shorter than 16 characters: {MAKE_A_KEY}")
+    if not (value or redis_url):
+        return secrets.token_urlsafe()
+    wrong = "is shorter than 16 characters" if value else "is required with REDIS_URL"
+    make = 'python -c "import secrets; print(secrets.token_urlsafe())"'
+    raise ValueError(f"{wrong}: make one with {make}")
 
 
-def _redis_url(value: str) -> str:
+def _redis_url(value: str) -> str | None:
+    if not value:
+        return None
     try:
         from store.redis import check_url  # with packages that only it needs
     except ImportError:
@@ -241,10 +221,7 @@ def _base_url(value: str) -> str:
     uri = _web_address(value)
     if uri.scheme == "https" or is_local(uri):
         return value
-    raise ValueError(
-        "is not an https address (or http on this machine): write one like "
-        "https://api.example"
-    )
+    raise ValueError("is not https (or http on this machine): write https://… instead")
 
 
 def _redirect_uri(port: int, value: str) -> str:

@@ -7,77 +7,48 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from problems import Problem, spread_out
-from spotify import Spotify
-from spotify.client import Account, Token, Unauthorised
+from problems import Problem
+from spotify.client import Account, Spotify, Token, Unauthorised
 from spotify.playback import NowPlaying
 from store import Table
 
 ENDED = Token("", None, 0)  # in place of a token that Spotify has ended
 FRESH_SECONDS = 2.0  # however many tabs ask, Spotify is asked once in this time
-POLL_MS = {"playing": 5_000, "paused": 15_000, "nothing": 30_000}  # ad, unknown: 5 s
-
 LOGIN_PROBLEMS = {"rate_limited": "login_later", "unreachable": "login_failed"}
 
 log = logging.getLogger("now_playing")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What Spotify said last: a NowPlaying or a problem's name, and when.
-
-    at: seconds by the clock of the table that keeps it.
-    """
-
-    at: float
-    playing: NowPlaying | None = None
-    problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class User:
-    """A logged-in person: token, Spotify account if known, last answer if any."""
+    """A logged-in person: token, Spotify account if known, last answer if any.
+
+    The answer is what plays, or the name of a problem. answered_at: seconds, by the
+    clock of the table that keeps the person.
+    """
 
     token: Token
     account: Account | None = None
-    answer: Answer | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all of it in the form that JSON can hold."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> User:
-        """Return the user whose to_json went through JSON."""
-        account, answer = fields["account"], fields["answer"]
-        if answer and answer["playing"]:
-            answer["playing"] = NowPlaying.from_json(answer["playing"])
-        return cls(
-            Token(**fields["token"]),
-            Account(*account) if account else None,
-            Answer(**answer) if answer else None,
-        )
+    playing: NowPlaying | None = None
+    problem: str | None = None
+    answered_at: float = 0.0
 
 
 class Current(NamedTuple):
-    """A person and what they play: exactly one of playing and problem is there.
-
-    poll_after_ms: when to ask again, in milliseconds; 0 means never.
-    """
+    """A person right now: what they play, or the problem with that."""
 
     account: Account | None
     playing: NowPlaying | None
     problem: Problem | None
-    poll_after_ms: int
 
 
 class Users:
     """The people who are logged in, by their generated user ID.
 
-    seconds: how long one visit may take.
+    people: the table that keeps them. seconds: how long one visit may take.
     """
 
     def __init__(self, spotify: Spotify, people: Table[User], seconds: float) -> None:
@@ -98,7 +69,7 @@ class Users:
         return user_id
 
     def log_out(self, user_id: str | None) -> None:
-        """Forget the person."""
+        """Forget the person, if there is one."""
         user = self._people.pop(user_id) if user_id else None
         if user_id and user and user.token != ENDED:
             log.info("logout of user %s", _log_id(user_id))
@@ -108,10 +79,8 @@ class Users:
         user = self._people.get(user_id) if user_id else None
         return user is not None and user.token != ENDED
 
-    def now_playing(
-        self, user_id: str | None, *, with_account: bool = False
-    ) -> Current:
-        """Return the person, and an answer that is not older than FRESH_SECONDS.
+    def now_playing(self, user_id: str | None, with_account: bool = False) -> Current:
+        """Return the person, and what they play by an answer of the last seconds.
 
         with_account: also ask for the Spotify account again, if that failed at login.
         Raises Problem with status 401 when the person is not, or no longer, logged in.
@@ -119,15 +88,17 @@ class Users:
         if not user_id:
             raise Problem("logged_out")
         user = self._get(user_id)
-        account, answer = user.account, self._fresh_answer(user)
         try:
-            if answer is None:
-                account, answer = self._ask_once(user_id, with_account)
-            return self._current(account, answer)
+            if not self._is_fresh(user):
+                user = self._ask_once(user_id, with_account)
         except Problem as problem:
             if problem.status == 401:
                 raise
-            return Current(account, None, problem, problem.poll_after_ms)
+            return Current(user.account, None, problem)
+        age = self._people.clock() - user.answered_at
+        playing = user.playing and user.playing.after(1000 * age)
+        trouble = None if playing else Problem(user.problem or "unreachable")
+        return Current(user.account, playing, trouble)
 
     def _get(self, user_id: str) -> User:
         user = self._people.get(user_id)
@@ -137,42 +108,43 @@ class Users:
             raise Problem("session_ended")
         return user
 
-    def _fresh_answer(self, user: User) -> Answer | None:
-        answer = user.answer
-        fresh = answer and abs(self._people.clock() - answer.at) < FRESH_SECONDS
-        return answer if fresh else None
+    def _is_fresh(self, user: User) -> bool:
+        age = self._people.clock() - user.answered_at
+        answered = user.playing or user.problem
+        return answered is not None and abs(age) < FRESH_SECONDS  # a clock may be set
 
-    def _ask_once(
-        self, user_id: str, with_account: bool
-    ) -> tuple[Account | None, Answer]:
+    def _ask_once(self, user_id: str, with_account: bool) -> User:
         """Ask Spotify, unless another request did so while this one waited."""
         deadline = time.monotonic() + self._seconds
         with self._people.lock(user_id, deadline) as locked:
             user = self._get(user_id)
-            if answer := self._fresh_answer(user):
-                return user.account, answer
+            if self._is_fresh(user):
+                return user
             if not locked:
                 raise Problem("busy")
-            return self._ask(user_id, user, with_account, deadline)
-
-    def _ask(
-        self, user_id: str, user: User, with_account: bool, deadline: float
-    ) -> tuple[Account | None, Answer]:
-        """Ask Spotify, with a fresh token if need be, and keep what it says."""
-        account, playing, trouble = user.account, None, None
-        try:
-            user, playing = self._ask_spotify(user_id, user, deadline)
-            if with_account and account is None:
+            user = self._ask(user_id, user, deadline)
+            if with_account and user.account is None and user.playing:
                 account = self._account(user.token, deadline)
+                user = self._change(user_id, lambda now: replace(now, account=account))
+            return user
+
+    def _ask(self, user_id: str, user: User, deadline: float) -> User:
+        """Ask Spotify what plays, and keep what it says."""
+        playing = trouble = None
+        try:
+            user, playing = self._ask_with_token(user_id, user, deadline)
         except Problem as problem:
             if problem.status in (401, 503):  # logged out, or a matter of the moment
                 raise
             trouble = problem.name
-        answer = Answer(self._people.clock(), playing, trouble)
-        self._change(user_id, lambda now: replace(now, account=account, answer=answer))
-        return account, answer
+        now = self._people.clock()
 
-    def _ask_spotify(
+        def change(user: User) -> User:
+            return User(user.token, user.account, playing, trouble, now)
+
+        return self._change(user_id, change)
+
+    def _ask_with_token(
         self, user_id: str, user: User, deadline: float
     ) -> tuple[User, NowPlaying]:
         """Return the user with a token that works, and what plays."""
@@ -199,7 +171,9 @@ class Users:
         try:
             fresh = self._spotify.refresh(user.token, deadline)
         except Problem as problem:
-            if problem.name != "session_ended":
+            if problem.name == "client_refused":  # whoever runs the app can mend that
+                raise Problem("unreachable") from None
+            if problem.name != "code_refused":
                 raise
             fresh = ENDED
         return self._store_token(user_id, user, fresh)
@@ -227,20 +201,6 @@ class Users:
         if user is None:
             raise Problem("logged_out")  # meanwhile, and so it stays
         return user
-
-    def _current(self, account: Account | None, answer: Answer) -> Current:
-        """Return what plays now, going by an answer that has aged a little."""
-        if answer.playing is None:
-            raise Problem(answer.problem or "unreachable")
-        age = 1000 * max(self._people.clock() - answer.at, 0.0)
-        playing = answer.playing.after(age)
-        wait = POLL_MS.get(playing.state, POLL_MS["playing"]) - age
-        if playing.state == "playing" and playing.duration_ms:
-            left = playing.duration_ms - (playing.progress_ms or 0)
-            wait = min(wait, left + 1000)
-        # Before the answer has aged, asking again brings the same one.
-        wait = max(wait, 1000 * FRESH_SECONDS - age, 1)
-        return Current(account, playing, None, spread_out(wait))
 
 
 def _log_id(user_id: str) -> str:

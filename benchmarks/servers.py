@@ -1,188 +1,131 @@
-"""The servers that are measured, each a process of its own, and a visitor to them."""
+"""The servers that are measured, each a process of its own, and their visitors."""
 
-from __future__ import annotations
-
-import http.client
+import asyncio
+import atexit
 import os
+import re
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass
-from multiprocessing.managers import BaseManager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import Any
 
-from stand_in import StandIn
-
-HOME = Path(__file__).resolve().parent.parent
-HOST = "127.0.0.1"
-APP = [sys.executable, "app.py"]
-BASELINE = [sys.executable, "-m", "benchmarks.baseline", "SPOTIFY", "PORT"]
-CROWD = [
-    *(sys.executable, "-m", "granian", "--interface", "asginl", "--http", "1"),
-    *("--no-ws", "--port", "PORT", "--factory", "benchmarks.crowd:create_asgi_app"),
-]
-REDIS = ["redis-server", "--bind", HOST, "--save", "", "--port"]
-
-
-class Spotify(StandIn):
-    """The stand-in, with what is asked of it from another process."""
-
-    def begin(self) -> str:
-        """Start, and return the address."""
-        self.start()
-        return self.url
-
-    def slow_down(self, milliseconds: int) -> None:
-        """Let every answer take that long."""
-        self.delay = milliseconds / 1000
-
-    def play_track(self) -> str:
-        """Play one track that tekore's models accept too, and return its title."""
-        answer: dict[str, Any] = deepcopy(self.programme["track"].answer or {})
-        answer |= {"timestamp": int(1000 * time.time()), "progress_ms": 1000}
-        answer["item"] |= {"popularity": 1, "external_ids": {}, "available_markets": []}
-        answer["item"]["album"]["available_markets"] = []
-        self.play(answer)
-        return str(answer["item"]["name"])
-
-    def player_calls(self, person: str) -> int:
-        """Return how often it was asked what this person is playing."""
-        calls = (call.headers for call in self.calls if call.endpoint == "player")
-        return sum(self.whose(headers["authorization"]) == person for headers in calls)
+APP = f"{sys.executable} app.py"
+DOCS = f"{sys.executable} -m flask --app benchmarks.baseline run --port PORT"
+GRANIAN = f"{sys.executable} -m granian --no-ws --port PORT --interface"
+DOUBLE = f"{GRANIAN} rsgi benchmarks.double:app"
+CROWD = (
+    f"{GRANIAN} wsgi --blocking-threads 592 --factory benchmarks.variants:crowded_app"
+)
+# With as many threads as the app has.
+BARE = f"{GRANIAN} wsgi --blocking-threads 592 --factory benchmarks.variants:bare_app"
+REDIS = "redis-server --bind 127.0.0.1 --save --port PORT"
+COOKIE = re.compile(r"\nset-cookie: ([^;\s]+)", re.I)
 
 
-class Manager(BaseManager):
-    """Runs the stand-in in a process of its own; spotify() gives a proxy for it."""
+class Browser:
+    """One visitor after another, on one connection while the server keeps it."""
 
-    spotify: Callable[[], Spotify]
+    def __init__(self, url: str) -> None:
+        self.tls, self.host = url.startswith("https") or None, url.partition("//")[2]
+        self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-
-Manager.register("spotify", Spotify)
-
-
-class Answer(NamedTuple):
-    """A site's answer. cookie: as it is sent back, empty if none was set."""
-
-    status: int
-    location: str
-    cookie: str
-    body: str
-
-
-@dataclass(eq=False)
-class Site:
-    """A running server. seconds: from the command to its first answer."""
-
-    netloc: str
-    pid: int
-    seconds: float = 0.0
-
-    def get(self, path: str, cookie: str = "") -> Answer:
-        """Visit a page."""
-        connection = http.client.HTTPConnection(self.netloc, timeout=30)
+    async def get(self, path: str, header: str = "Cookie: ") -> str:
+        """Return the answer, head and body: empty if it breaks off or takes 30 s."""
+        streams, self.streams, to = self.streams, None, self.host.split(":")
+        request = f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\n{header}\r\n\r\n"
         try:
-            headers = {"Cookie": cookie, "Accept": "text/html"}
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            location = answer.getheader("Location", "")
-            cookie = answer.getheader("Set-Cookie", "").partition(";")[0]
-            return Answer(answer.status, location, cookie, answer.read().decode())
-        finally:
-            connection.close()
+            reader, writer = streams or await asyncio.open_connection(*to, ssl=self.tls)
+            alarm = asyncio.get_running_loop().call_later(30, writer.close)
+            writer.write(request.encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            size = re.findall(r"\ncontent-length: (\d+)", head.lower())[0]
+            body = (await reader.readexactly(int(size))).decode()
+            alarm.cancel()
+        except (OSError, EOFError, LookupError):
+            return ""
+        if "\nconnection: close" in head.lower():
+            writer.close()
+        else:
+            self.streams = reader, writer
+        return head + body
 
-    def log_in(self, spotify: Spotify, person: str = "robin") -> str:
-        """Log a person in as a browser does, and return the session cookie."""
-        begun = self.get("/login")
-        query = dict(parse_qsl(urlsplit(begun.location).query))
-        code = spotify.grant(person=person, **query)
-        answer = urlencode({"code": code, "state": query["state"]})
-        return self.get(f"/callback?{answer}", begun.cookie).cookie
+    async def log_in(self, name: str) -> tuple[str, str]:
+        """Return a header that says who asks, and a text that only their page has."""
+        begun = await self.get("/login")
+        state = "".join(re.findall(r"[?&]state=([^&\s]+)", begun)[:1])
+        cookie = "Cookie: " + "; ".join(COOKIE.findall(begun))
+        ended = await self.get(f"/callback?code={name}&state={state}", cookie)
+        cookie = "Cookie: " + "; ".join(COOKIE.findall(ended))
+        return f"Accept: text/html\r\n{cookie}", f"Song of {name}"
 
-    def answers(self) -> bool:
-        try:
-            return self.get("/").status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-
-
-def resident(pid: int) -> int:
-    """Return the memory of a process and its children, in bytes."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return pages * os.sysconf("SC_PAGESIZE") + sum(map(resident, map(int, children)))
-
-
-def environ(spotify_url: str, port: int, **more: str) -> dict[str, str]:
-    """Return the environment of a server; without a Spotify the app runs its demo."""
-    settings = {"SPOTIFY_CLIENT_ID": "benchmark" if spotify_url else ""}
-    if spotify_url:
-        settings["SPOTIFY_ACCOUNTS_URL"] = spotify_url
-        settings["SPOTIFY_API_URL"] = f"{spotify_url}/v1"
-    # An empty one is as good as none, and no .env has a say.
-    rest = "CLIENT_SECRET REDIRECT_URI ACCOUNTS_URL API_URL"
-    blank = dict.fromkeys([f"SPOTIFY_{name}" for name in rest.split()], "")
-    blank |= dict.fromkeys(("SECRET_KEY", "REDIS_URL", "WORKERS", "THREADS"), "")
-    settings |= {"HOST": HOST, "PORT": str(port), "NO_PROXY": HOST, **more}
-    return {**os.environ, **blank, **settings}
+    async def ask(self, visit: tuple[str, str, str]) -> tuple[float, bool]:
+        """Return how long a page took (ms), and whether it was the right one."""
+        (path, header, text), started = visit, time.perf_counter()
+        answer = await self.get(path, header)
+        ms = 1000 * (time.perf_counter() - started)
+        return ms, answer[9:12] == "200" and text in answer
 
 
-@contextmanager
-def running(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End the process after the block."""
-    with process:
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
+class Server(subprocess.Popen[bytes]):
+    """A server on a free port; seconds until its first answer, and MB at that time."""
 
+    def __init__(self, command: str, names: list[str], **settings: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = str(listener.getsockname()[1])
+        tls, log = "GRANIAN_SSL_KEYFILE" in settings, os.memfd_create("log")
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        environ, started = os.environ | settings, time.perf_counter()
+        environ["PORT"], words = self.port, command.replace("PORT", self.port).split()
+        super().__init__(words, env=environ, stdout=log, stderr=log)
+        atexit.register(self.terminate)
+        while command != REDIS and not self.get("/"):
+            if self.poll() is not None:
+                sys.exit(f"{command} ended: {os.pread(log, 9999, 0).decode()}")
+            time.sleep(0.002)
+        self.seconds, self.memory = time.perf_counter() - started, self.usage()[1]
+        self.visitors = asyncio.run(self.share(32, Browser.log_in, names))
+        # One looks at the page already, so that templates are loaded.
+        asyncio.run(self.share(1, Browser.ask, [("/", *v) for v in self.visitors[:1]]))
+        self.asked = time.monotonic()
 
-@contextmanager
-def serve(command: Sequence[str], spotify_url: str, **more: str) -> Iterator[Site]:
-    """Run a server until the end of the block, which begins after its first answer."""
-    port = free_port()
-    places = {"PORT": str(port), "SPOTIFY": spotify_url}
-    command = [places.get(part, part) for part in command]
-    settings, started = environ(spotify_url, port, **more), time.perf_counter()
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command, cwd=HOME, env=settings, stdout=log, stderr=log
-        )
-        site = Site(f"{HOST}:{port}", process.pid)
-        with running(process):
-            while not site.answers():
-                if process.poll() is not None or time.perf_counter() - started > 60:
-                    log.seek(0)
-                    sys.exit(f"{command} does not answer:\n{log.read().decode()}")
-                time.sleep(0.005)
-            site.seconds = time.perf_counter() - started
-            yield site
+    def get(self, path: str) -> str:
+        """Return the body of an answer, empty while there is none."""
+        return asyncio.run(Browser(self.url).get(path)).partition("\r\n\r\n")[2]
 
+    async def share(self, clients: int, do: Callable[..., Any], work: list[Any]) -> Any:
+        """Let so many browsers share the work, and return what comes of it."""
+        left, results = iter(work), list[Any]()
 
-@contextmanager
-def run_redis() -> Iterator[str]:
-    """Run a Redis that saves nothing, and give its URL."""
-    port = free_port()
-    command = [*REDIS, str(port)]
-    with running(subprocess.Popen(command, stdout=subprocess.DEVNULL)):
-        for _ in range(500):
-            with socket.socket() as probe:
-                if probe.connect_ex((HOST, port)) == 0:
-                    break
-            time.sleep(0.01)
-        yield f"redis://{HOST}:{port}/0"
+        async def client() -> None:
+            browser = Browser(self.url)
+            for item in left:
+                results.append(await do(browser, item))
 
+        await asyncio.gather(*(client() for _ in range(clients)))
+        return results
 
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as listener:
-        return int(listener.getsockname()[1])
+    def load(self, path: str, clients: int) -> list[float]:
+        """Return right pages/s, p50 and p99 (ms), CPU (ms) of each, share of right."""
+        time.sleep(max(0, self.asked + 3 - time.monotonic()))  # no answer is kept then
+        visits = [(path, *visitor) for visitor in self.visitors]
+        cpu, started = self.usage()[0], time.perf_counter()
+        results = asyncio.run(self.share(clients, Browser.ask, visits))
+        seconds, cpu = time.perf_counter() - started, self.usage()[0] - cpu
+        waits, right = sorted(ms for ms, _ in results), sum(ok for _, ok in results)
+        self.asked, n = time.monotonic(), len(visits)
+        waits = [waits[n // 2], waits[n * 99 // 100]]
+        return [right / seconds, *waits, cpu / (right or 1), right / n]
+
+    def usage(self) -> tuple[float, float]:
+        """Return CPU (ms so far) and memory (MB) of it and all its descendants."""
+        pids, ticks, pages = [self.pid], 0, 0
+        for pid in pids:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+            stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks, pages = ticks + sum(map(int, stat[11:15])), pages + int(stat[21])
+            pids.extend(map(int, children.split()))
+        megabytes = pages * os.sysconf("SC_PAGESIZE") / 1e6
+        return ticks * 1000 / os.sysconf("SC_CLK_TCK"), megabytes

@@ -18,7 +18,7 @@ from .sender import Host, Sender
 SCOPE = tk.scope.user_read_currently_playing
 LONGEST_CODE = 2048  # characters
 EXPIRY_MARGIN = 60  # seconds before its end that a token counts as expired
-REFRESH_PROBLEMS = {"code_refused": "session_ended", "client_refused": "unreachable"}
+TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")  # fits in a header (RFC 6750 §2.1)
 
 # The library trips over answers that are not what it expects, each in its own way.
 NOT_A_TOKEN = (TypeError, KeyError, AttributeError, ValueError, OverflowError)
@@ -66,13 +66,12 @@ class Spotify:
         pause: Callable[[str, float], None],
         clock: Callable[[], float],
     ) -> None:
-        self._config, self._clock = config, clock
-        self._pkce = config.client_secret is None
-
         def host(name: str, base: str, calls: int) -> Host:
             return Host(base, calls, lambda: paused(name), lambda s: pause(name, s))
 
-        self._accounts = host("accounts", config.accounts_url, config.login_threads)
+        self._config, self._clock = config, clock
+        self._pkce = config.client_secret is None
+        self._accounts = host("accounts", config.accounts_url, config.threads // 4 + 1)
         self._api = host("api", config.api_url, config.threads)
 
     def begin_login(self) -> Pending:
@@ -88,24 +87,20 @@ class Spotify:
         if not 0 < len(code) <= LONGEST_CODE:
             raise Problem("code_refused")
         credentials = self._credentials(deadline)
-        if not verifier:
-            return self._token(credentials.request_user_token, code)
-        return self._token(credentials.request_pkce_token, code, verifier)
+        if verifier:
+            return self._token(credentials.request_pkce_token, code, verifier)
+        return self._token(credentials.request_user_token, code)
 
     def refresh(self, token: Token, deadline: float) -> Token:
         """Return a new token for an old one.
 
-        Raises Problem session_ended when Spotify will not refresh it ever again.
+        Raises Problem code_refused when Spotify will not refresh it ever again.
         """
         if token.refresh is None:
-            raise Problem("session_ended")
+            raise Problem("code_refused")
         via = self._credentials(deadline)
         refresh = via.refresh_pkce_token if self._pkce else via.refresh_user_token
-        try:
-            fresh = self._token(refresh, token.refresh)
-        except Problem as problem:
-            name = REFRESH_PROBLEMS.get(problem.name, problem.name)
-            raise Problem(name, problem.retry_after) from None
+        fresh = self._token(refresh, token.refresh)
         return replace(fresh, refresh=fresh.refresh or token.refresh)
 
     def expires_soon(self, token: Token) -> bool:
@@ -131,21 +126,16 @@ class Spotify:
         return playing
 
     def _credentials(self, deadline: float) -> tk.Credentials:
+        config, sender = self._config, Sender(self._accounts, self._api, deadline)
         return tk.Credentials(
-            self._config.client_id,
-            self._config.client_secret,
-            self._config.redirect_uri,
-            sender=self._sender(deadline),
+            config.client_id, config.client_secret, config.redirect_uri, sender
         )
 
-    def _sender(self, deadline: float) -> Sender:
-        return Sender(self._accounts, self._api, deadline)
-
     def _get(self, token: Token, deadline: float, path: str, **params: str) -> Any:
+        sender = Sender(self._accounts, self._api, deadline)
         # A request of its own for every call: tekore keeps the bearer in it.
         request = tk.Request("GET", path, params=params)
-        spotify = tk.Spotify(token.access, sender=self._sender(deadline))
-        response = spotify.send(request)
+        response = tk.Spotify(token.access, sender=sender).send(request)
         if response.status_code == 401:
             raise Unauthorised("session_ended")
         if response.status_code == 403:
@@ -158,23 +148,19 @@ class Spotify:
         try:
             token = request(*args)
             access, refresh = token.access_token, token.refresh_token
-            expires_at = self._clock() + float(token.expires_in)
-        except tk.RefreshTokenInvalid:
+            if not (isinstance(refresh, str) and TOKEN.fullmatch(refresh)):
+                refresh = None
+            if TOKEN.fullmatch(access):
+                return Token(access, refresh, self._clock() + float(token.expires_in))
+        except tk.RefreshTokenInvalid:  # which a code can be, too
             raise Problem("code_refused") from None
         except tk.HTTPError as error:
             said = error.response.content
-            ours = isinstance(said, dict) and said.get("error") == "invalid_client"
-            raise Problem("client_refused" if ours else "unreachable") from None
+            if isinstance(said, dict) and said.get("error") == "invalid_client":
+                raise Problem("client_refused") from None
         except NOT_A_TOKEN:
-            raise Problem("unreachable") from None
-        if not _is_token(access):
-            raise Problem("unreachable")
-        return Token(access, refresh if _is_token(refresh) else None, expires_at)
-
-
-def _is_token(value: Any) -> bool:
-    """Tell whether value can stand in an Authorization header (RFC 6750 §2.1)."""
-    return isinstance(value, str) and bool(re.fullmatch(r"[\x21-\x7e]{1,4096}", value))
+            pass
+        raise Problem("unreachable")
 
 
 def _refusal(words: str) -> str:

@@ -5,13 +5,27 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
-ART_HOSTS = (".scdn.co", ".spotifycdn.com")
+Json = dict[str, Any]
 PLAYER_FIELDS = {"item", "currently_playing_type", "is_playing"}
-MOST_ARTISTS = 100
-LONGEST_TEXT = 10_000  # characters
+MOST_ARTISTS = 50
+MOST_PICTURES = 10
+LONGEST_TEXT = 500  # characters
 LONGEST_MS = 10**10  # anything above four months is not a time in a track
+
+# Milliseconds until a page asks again, to which a tenth is added at random. For ads and
+# unknown things it is the same as for tracks.
+POLL_MS = {"playing": 4_500, "paused": 13_500, "nothing": 27_000}
+SOONEST_MS = 2_000  # before that, the answer would be the same
+
+# Paths of nothing but what URLs are made of: no quotes, spaces or backslashes.
+PATH = r"/[!#-;=?-\[\]_a-z~]{0,1000}"
+LINK_URL = re.compile(r"https://open\.spotify\.com" + PATH)
+ART_URL = re.compile(r"https://([a-z0-9-]+\.)+(scdn\.co|spotifycdn\.com)" + PATH)
+ART_PATH = re.compile(PATH)
+# spotify:local:Artist:Album:Title:seconds
+LOCAL_URI = re.compile(r"spotify:local:([^:]*):([^:]*):(.*):\d*")
 
 
 class Link(NamedTuple):
@@ -25,9 +39,9 @@ class Link(NamedTuple):
 class NowPlaying:
     """What one person is playing. Times are in milliseconds.
 
-    state: playing, paused, nothing, ad or unknown. kind: track, episode, local, the
-    name of another type, or None. by: the artists, or the show of an episode.
-    source: the album or show. image: a picture's URL.
+    state: playing, paused, nothing, ad or unknown. kind: track, episode, chapter,
+    local, the name of another type, or None. by: the artists, or the show of an
+    episode. source: the album, show or audiobook. image: a picture's URL.
     """
 
     state: str
@@ -45,29 +59,23 @@ class NowPlaying:
         """Return the same, as it is ms milliseconds later."""
         if self.state not in ("playing", "ad") or self.progress_ms is None:
             return self
-        progress = self.progress_ms + max(0, int(ms))
-        return replace(self, progress_ms=_clamp(progress, self.duration_ms))
+        progress = _ms(self.progress_ms + max(0, ms), self.duration_ms)
+        return replace(self, progress_ms=progress)
 
-    def in_steps_of(self, ms: int) -> NowPlaying:
-        """Return the same, with the progress rounded down to a multiple of ms."""
-        if self.progress_ms is None:
-            return self
-        return replace(self, progress_ms=self.progress_ms // ms * ms)
+    @property
+    def poll_after_ms(self) -> int:
+        """When to ask again: soon after the end, and less often while nothing moves."""
+        wait = POLL_MS.get(self.state, POLL_MS["playing"])
+        if self.state == "playing" and self.duration_ms:
+            wait = min(wait, self.duration_ms - (self.progress_ms or 0) + 800)
+        return max(wait, SOONEST_MS)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """Return the fields under the names that /now-playing answers with."""
         fields = {name: getattr(self, name) for name in self.__slots__}
-        fields["by"] = [link._asdict() for link in self.by]
-        fields["from"] = self.source._asdict() if self.source else None
-        del fields["source"]
-        return fields
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> NowPlaying:
-        """Return the one whose asdict went through JSON."""
-        by, source = fields.pop("by"), fields.pop("source")
-        links = tuple(Link(*link) for link in by)
-        return cls(**fields, by=links, source=Link(*source) if source else None)
+        source = fields.pop("source")
+        by = [link._asdict() for link in self.by]
+        return fields | {"by": by, "from": source and source._asdict()}
 
 
 def read(payload: Any, art_origin: str | None = None) -> NowPlaying | None:
@@ -80,107 +88,116 @@ def read(payload: Any, art_origin: str | None = None) -> NowPlaying | None:
         return NowPlaying("nothing")
     if not isinstance(payload, dict) or not PLAYER_FIELDS & payload.keys():
         return None
+    if payload.get("item") is None and payload.get("is_playing") is False:
+        return NowPlaying("nothing")  # a device is open but idle
     item = _dict(payload.get("item"))
-    kind = text(item.get("type")) or text(payload.get("currently_playing_type"))
-    duration = _ms(item.get("duration_ms"))
-    progress = _clamp(_ms(payload.get("progress_ms")), duration)
-    nameless = "ad" if kind == "ad" else "unknown"
-    if kind in ("ad", "unknown"):
-        kind = None  # these say what it is not
-    if not item:
-        return NowPlaying(nameless, kind, progress_ms=progress)
-
-    uri = text(item.get("uri")) or ""
-    if item.get("is_local") is True or uri.startswith("spotify:local:"):
-        kind = "local"
-    title = text(item.get("name")) or (_local_title(uri) if kind == "local" else None)
-    album, show = _dict(item.get("album")), _dict(item.get("show"))
-    source = _link(album) or _link(show)
-    artists = tuple(filter(None, map(_link, _list(item.get("artists"))[:MOST_ARTISTS])))
-    playing = "paused" if payload.get("is_playing") is False else "playing"
-    return NowPlaying(
-        state=playing if title else nameless,
-        kind=kind,
-        title=title,
-        url=_spotify_url(item),
-        by=artists or ((source,) if source and not album else ()),
-        source=source,
-        image=_picture([item, album, show], art_origin),
-        explicit=item.get("explicit") is True,
-        progress_ms=progress,
-        duration_ms=duration,
-    )
+    if "ad" in (payload.get("currently_playing_type"), item.get("type")):
+        # The item, if there is one, need not be the ad.
+        return NowPlaying("ad", progress_ms=_ms(payload.get("progress_ms")))
+    return _read_item(item, payload, art_origin)
 
 
 def text(value: Any) -> str | None:
-    """Return value if it is a string with something to see in it, safe to encode."""
-    if not isinstance(value, str) or not value.strip():
+    """Return what a page shows of a string, or None if that is nothing."""
+    if not isinstance(value, str):
         return None
     # JSON may hold lone surrogates, which no page can be encoded with, and NUL.
     shown = value[:LONGEST_TEXT].encode("utf-8", "replace").decode()
-    return shown.replace("\0", "\ufffd")
+    return shown.replace("\0", "\ufffd") if shown.strip() else None
 
 
-def _dict(value: Any) -> dict[str, Any]:
+def _read_item(item: Json, payload: Json, art_origin: str | None) -> NowPlaying:
+    """Return what an answer says of the item that plays; {} is one without a name."""
+    album, book, show = (_dict(item.get(key)) for key in ("album", "audiobook", "show"))
+    album_link, series = _link(album), _link(book) or _link(show)
+    people = _links(item.get("artists")) or _links(book.get("authors"))
+    length = item.get("duration_ms")
+    # Of local files it has been seen as {"totalMilliseconds": 188000}.
+    duration = _ms(_dict(length).get("totalMilliseconds", length))
+    now = NowPlaying(
+        state="paused" if payload.get("is_playing") is False else "playing",
+        kind=_kind(item, payload),
+        title=text(item.get("name")),
+        url=_link_url(item),
+        by=people or ((series,) if series and not album_link else ()),
+        source=album_link or series,
+        image=_picture([item, album, book, show], art_origin),
+        explicit=item.get("explicit") is True,
+        progress_ms=_ms(payload.get("progress_ms"), duration),
+        duration_ms=duration,
+    )
+    if now.kind == "local":
+        return _with_tags(now, item.get("uri"))
+    return now if now.title else replace(now, state="unknown")
+
+
+def _kind(item: Json, payload: Json) -> str | None:
+    uri, date = text(item.get("uri")) or "", text(item.get("release_date")) or ""
+    if item.get("is_local") is True or uri.startswith("spotify:local:"):
+        return "local"
+    # Chapters of audiobooks come as episodes. Their show has no number of episodes.
+    uncounted = _dict(item.get("show")).get("total_episodes", 0) is None
+    if _dict(item.get("audiobook")) or (uncounted and date.startswith("0000")):
+        return "chapter"
+    kind = text(item.get("type")) or text(payload.get("currently_playing_type"))
+    return None if kind == "unknown" else kind
+
+
+def _with_tags(now: NowPlaying, uri: Any) -> NowPlaying:
+    """Return a local file with the tags that it lacks taken from its uri."""
+    parts = LOCAL_URI.fullmatch(uri) if isinstance(uri, str) else None
+    tags = parts.groups() if parts else ("", "", "")
+    artist, album, title = (_link({"name": unquote_plus(tag)}) for tag in tags)
+    return replace(
+        now,
+        title=now.title or (title.name if title else "Local file"),
+        by=now.by or ((artist,) if artist else ()),
+        source=now.source or album,
+    )
+
+
+def _dict(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _list(value: Any, most: int) -> list[Any]:
+    return value[:most] if isinstance(value, list) else []
 
 
-def _ms(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _ms(value: Any, most: int | None = None) -> int | None:
+    if type(value) not in (int, float) or not 0 <= value <= LONGEST_MS:
         return None
-    return int(value) if 0 <= value <= LONGEST_MS else None
-
-
-def _clamp(progress: int | None, duration: int | None) -> int | None:
-    if progress is None or duration is None:
-        return progress
-    return min(progress, duration)
+    return int(value) if most is None else min(int(value), most)
 
 
 def _link(value: Any) -> Link | None:
     name = text(_dict(value).get("name"))
-    return Link(name, _spotify_url(value)) if name else None
+    return Link(name, _link_url(value)) if name else None
 
 
-def _spotify_url(item: dict[str, Any]) -> str | None:
-    url = _url(_dict(item.get("external_urls")).get("spotify"))
-    return url if url and url.startswith("https://open.spotify.com/") else None
+def _links(values: Any) -> tuple[Link, ...]:
+    return tuple(filter(None, map(_link, _list(values, MOST_ARTISTS))))
 
 
-def _url(value: Any) -> str | None:
-    """Return value if it is a string of nothing but what URLs are made of."""
-    fine = isinstance(value, str) and re.fullmatch(r"[!#-;=?-\[\]_a-z~]{1,2000}", value)
-    return value if fine else None
+def _link_url(thing: Json) -> str | None:
+    url = _dict(thing.get("external_urls")).get("spotify")
+    return url if isinstance(url, str) and LINK_URL.fullmatch(url) else None
 
 
-def _local_title(uri: str) -> str | None:
-    """Read spotify:local:Artist:Album:Title:seconds, for files without a name tag."""
-    parts = uri.split(":")
-    return text(unquote_plus(parts[4])) if len(parts) == 6 else None
-
-
-def _picture(holders: list[dict[str, Any]], art_origin: str | None) -> str | None:
+def _picture(holders: list[Json], art_origin: str | None) -> str | None:
     """Return the smallest picture at least 300 px wide, else the largest."""
     for holder in holders:
         pictures = [
-            (_ms(image.get("width")) or 0, url)
-            for image in map(_dict, _list(holder.get("images")))
-            if (url := _art(image.get("url"), art_origin))
+            (_ms(image.get("width")) or 0, str(image["url"]))
+            for image in map(_dict, _list(holder.get("images"), MOST_PICTURES))
+            if _is_art(image.get("url"), art_origin)
         ]
         if pictures:
             return min(pictures, key=lambda it: (it[0] < 300, abs(it[0] - 300)))[1]
     return None
 
 
-def _art(value: Any, art_origin: str | None) -> str | None:
-    try:
-        parts = urlsplit(_url(value) or "")
-    except ValueError:
-        return None
-    spotify = parts.scheme == "https" and parts.netloc.endswith(ART_HOSTS)
-    fine = spotify or art_origin == f"{parts.scheme}://{parts.netloc}"
-    return str(value) if fine and "@" not in parts.netloc else None
+def _is_art(url: Any, art_origin: str | None) -> bool:
+    if isinstance(url, str) and art_origin and url.startswith(art_origin):
+        return bool(ART_PATH.fullmatch(url, len(art_origin)))
+    return isinstance(url, str) and bool(ART_URL.fullmatch(url))

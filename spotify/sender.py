@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import certifi
@@ -35,36 +35,23 @@ log = logging.getLogger("now_playing")
 class Sender(tk.Sender):
     """tekore's way to Spotify during one visit, in place of its own.
 
-    send returns answers with status 200, 204, 400, 401 or 403, the content decoded
-    from JSON, or as text where it is not JSON, or None where it is empty. Every other
-    outcome is a Problem: rate_limited, busy or unreachable.
-
     deadline: when the visit has to be over, in seconds of time.monotonic.
     """
 
     is_async = False
 
     def __init__(self, accounts: Host, api: Host, deadline: float) -> None:
-        self._accounts, self._api, self._deadline = accounts, api, deadline
+        self._hosts = {SPOTIFY_ACCOUNTS: accounts, SPOTIFY_API: api}
+        self._deadline = deadline
 
     def send(self, request: tk.Request) -> tk.Response:
         """Send what tekore wants sent, to the base URL that the settings name."""
-        if request.url.startswith(SPOTIFY_API):
-            path = request.url.removeprefix(SPOTIFY_API)
-            return self._api.send(request, path, self._deadline)
-        path = request.url.removeprefix(SPOTIFY_ACCOUNTS)
-        return self._accounts.send(request, path, self._deadline)
+        base = next(base for base in self._hosts if request.url.startswith(base))
+        path = request.url.removeprefix(base)
+        return self._hosts[base].send(request, path, self._deadline)
 
     def close(self) -> None:
         """Do nothing: the connections outlive the visit."""
-
-
-class Answer(NamedTuple):
-    """What came back. retry_after: seconds, 0 where the answer does not say."""
-
-    status: int
-    retry_after: int
-    body: bytes
 
 
 class Host:
@@ -87,22 +74,25 @@ class Host:
         self._idle: list[tuple[pycurl.Curl, bool]] = []  # and whether it got HTTP/2
 
     def send(self, request: tk.Request, path: str, deadline: float) -> tk.Response:
-        """Send a request. deadline: in seconds of time.monotonic. Raises Problem."""
+        """Return an answer with status 200, 204, 400, 401 or 403.
+
+        Its content is decoded from JSON, or text, or None where it is empty. Every
+        other outcome is a Problem: rate_limited, busy or unreachable.
+        """
         if seconds := self._paused():
             raise Problem("rate_limited", seconds)
         url = self._base + path
         with self._call(deadline):
             try:
-                answer = self._exchange(request, url, deadline)
+                status, retry_after, body = self._exchange(request, url, deadline)
             except (pycurl.error, ValueError) as error:
                 why = ERRORS.get(error.args[0], error.args[0])
                 log.warning("Spotify: %s %s: %s", request.method, url, why)
                 raise Problem("unreachable") from None
-        status = answer.status
         if status not in (200, 204):
             log.warning("Spotify: %s %s: status %d", request.method, url, status)
         if status == 429:
-            seconds = min(answer.retry_after or USUAL_WAIT, LONGEST_WAIT)
+            seconds = min(retry_after or USUAL_WAIT, LONGEST_WAIT)
             log.warning("Spotify: rate limit, no request for %d s", seconds)
             self._pause(seconds)
             raise Problem("rate_limited", seconds)
@@ -110,7 +100,7 @@ class Host:
             raise Problem("unreachable")
         if status == 401 and request.method == "POST":
             status = 400  # the same to us; tekore 6.2 fails on a 401 to a token request
-        return tk.Response(url, {}, status, _content(answer.body))
+        return tk.Response(url, {}, status, _content(body))
 
     @contextmanager
     def _call(self, deadline: float) -> Iterator[None]:
@@ -118,19 +108,20 @@ class Host:
         if not self._calls.acquire(blocking=False):
             if not self._queue.acquire(blocking=False):
                 raise Problem("busy")
-            try:
-                seconds = min(QUEUE_SECONDS, deadline - time.monotonic())
-                if not self._calls.acquire(timeout=max(seconds, 0.0)):
-                    raise Problem("busy")
-            finally:
-                self._queue.release()
+            seconds = min(QUEUE_SECONDS, deadline - time.monotonic())
+            in_time = self._calls.acquire(timeout=max(seconds, 0.0))
+            self._queue.release()
+            if not in_time:
+                raise Problem("busy")
         try:
             yield
         finally:
             self._calls.release()
 
-    def _exchange(self, request: tk.Request, url: str, deadline: float) -> Answer:
-        """Send a request over a connection that no other call uses.
+    def _exchange(
+        self, request: tk.Request, url: str, deadline: float
+    ) -> tuple[int, int, bytes]:
+        """Return status, Retry-After (seconds, or 0) and body.
 
         Over HTTP/1.1, an answer that nobody asked for passes for the answer to the next
         request on that connection, which may be another person's: so there it serves
@@ -145,11 +136,13 @@ class Host:
         reuse = http2 and request.method == "GET"
         curl.setopt(pycurl.FRESH_CONNECT, not reuse)
         curl.setopt(pycurl.FORBID_REUSE, not reuse)
-        answer = _perform(curl, request, url, deadline)
+        body = _perform(curl, request, url, deadline)
+        status = curl.getinfo(pycurl.RESPONSE_CODE)
+        retry_after = curl.getinfo(pycurl.RETRY_AFTER)
         http2 = curl.getinfo(pycurl.INFO_HTTP_VERSION) == HTTP_2
         if http2 or not reuse:  # else it has kept a connection that speaks HTTP/1.1
             self._idle.append((curl, http2))
-        return answer
+        return status, retry_after, body
 
     def _new_handle(self) -> pycurl.Curl:
         curl = pycurl.Curl()
@@ -165,8 +158,8 @@ class Host:
 
 def _perform(
     curl: pycurl.Curl, request: tk.Request, url: str, deadline: float
-) -> Answer:
-    """Raises pycurl.error, or ValueError for an answer that is cut short."""
+) -> bytes:
+    """Return the body. Raises pycurl.error, or ValueError for one that is cut short."""
     body = bytearray()
 
     def write(chunk: bytes) -> int:
@@ -182,24 +175,18 @@ def _perform(
     curl.setopt(pycurl.WRITEFUNCTION, write)
     milliseconds = int(1000 * (deadline - time.monotonic()))
     if milliseconds <= 0:
-        raise ValueError("no time left")  # 0 would be no limit
+        raise ValueError("no time left")  # and 0 would be no limit
     curl.setopt(pycurl.TIMEOUT_MS, milliseconds)
     curl.perform()
     if not body and 0 < curl.getinfo(pycurl.SIZE_DOWNLOAD_T) < SHORTEST_GZIP:
         raise ValueError("gzip cut short")  # to libcurl, an empty body
-    return Answer(
-        curl.getinfo(pycurl.RESPONSE_CODE),
-        curl.getinfo(pycurl.RETRY_AFTER),
-        bytes(body),
-    )
+    return bytes(body)
 
 
 def _content(body: bytes) -> Any:
-    if not body:
-        return None
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
         content = None
     # The word null is not an empty answer, so it stays text.
-    return body.decode("utf-8", "replace") if content is None else content
+    return (body.decode("utf-8", "replace") or None) if content is None else content

@@ -14,30 +14,26 @@ Grant = dict[str, str]  # What was asked, and the person who agreed.
 PEOPLE = {"robin": "Robin Vale", "mika": "Mika Okonjo", "ines": "Inès Aldana"}
 SCOPE = "user-read-currently-playing"
 SECURE_URI = re.compile(
-    r"(https://(?!localhost(:|/|$))[\w.-]+|http://(127\.0\.0\.1|\[::1\]))"
-    r'(:\d{1,5})?(/[!-"$-~]*)?',
-    re.ASCII | re.IGNORECASE,
+    r"(?ai)(https://(?!localhost(:|/|$))[\w.-]+|http://(127\.0\.0\.1|\[::1\]))"
+    r'(:\d{1,5})?(/[!-"$-~]*)?'
 )
 
 
 class Refused(Exception):
-    """An error as the answer."""
-
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
-        self.status, self.body = status, body
+    """An error as the answer: its JSON and its status."""
 
 
 def oauth_error(error: str, description: str) -> Refused:
-    return Refused(400, {"error": error, "error_description": description})
+    return Refused({"error": error, "error_description": description}, 400)
 
 
 def api_error(status: int, message: str) -> Refused:
-    return Refused(status, {"error": {"status": status, "message": message}})
+    return Refused({"error": {"status": status, "message": message}}, status)
 
 
 @dataclass(kw_only=True, eq=False)
 class Accounts:
-    """The accounts service, without its HTTP; times are in seconds."""
+    """The accounts service, without its HTTP. Times are in seconds."""
 
     client_id: str | None = None
     client_secret: str | None = None
@@ -64,82 +60,74 @@ class Accounts:
             return "response_type must be code"
         if "code_challenge" in query and query.get("code_challenge_method") != "S256":
             return "code_challenge_method must be S256"
-        invalid = re.search("[^a-z -]", query.get("scope", ""))
-        return "INVALID_SCOPE: Invalid scope" if invalid else ""
+        return ""
 
-    def grant(self, /, redirect_uri: str, person: str = "robin", **params: str) -> str:
-        """Issue a code, as Agree does; `params` are those of the authorise request."""
-        code = token_urlsafe(48)
-        asked = {"client_id": "", "scope": SCOPE, "code_challenge": ""} | params
-        asked |= {"redirect_uri": redirect_uri, "person": person}
-        self._codes[code] = asked, self.clock() + 600
+    def grant(self, /, redirect_uri: str, person: str = "robin", **asked: str) -> str:
+        """Return a new code, as Agree does. asked: what else the app asked with."""
+        code, grant = token_urlsafe(48), {"client_id": "", "code_challenge": ""}
+        grant |= {"scope": SCOPE, **asked, "redirect_uri": redirect_uri}
+        grant["person"] = person
+        self._codes[code] = grant, self.clock() + 600
         return code
 
     def token(self, form: Mapping[str, str], basic: str) -> dict[str, Any]:
         """Return new tokens for a code or a refresh token."""
-        kind, used = form.get("grant_type"), form.get("refresh_token", "")
+        used = form.get("refresh_token", "")
         with self.lock:
-            if kind == "authorization_code":
-                allowed, used = self._redeem(form), ""
-            elif kind != "refresh_token":
-                raise oauth_error("unsupported_grant_type", "Unsupported grant_type")
-            elif used not in self._refresh:
+            if form.get("grant_type") == "authorization_code":
+                grant, used = self._redeem(form), ""
+            elif not (grant := self._refresh.get(used, {})):
                 raise oauth_error("invalid_grant", "Refresh token revoked")
-            else:
-                allowed = self._refresh[used]
-            self._check_client(allowed, form.get("client_id"), basic)
-            return self._issue(allowed, used)
+            self._check_client(grant, form.get("client_id"), basic)
+            return self._issue(grant, used)
 
     def _redeem(self, form: Mapping[str, str]) -> Grant:
-        allowed, expires = self._codes.pop(form.get("code", ""), (None, 0.0))
+        grant, expires = self._codes.pop(form.get("code", ""), ({}, 0.0))
         digest = sha256(form.get("code_verifier", "").encode()).digest()
         challenge = urlsafe_b64encode(digest).decode().rstrip("=")
-        if allowed is None:
+        if not grant:
             raise oauth_error("invalid_grant", "Invalid authorization code")
         if self.clock() >= expires:
             raise oauth_error("invalid_grant", "Authorization code expired")
-        if form.get("redirect_uri") != allowed["redirect_uri"]:
+        if form.get("redirect_uri") != grant["redirect_uri"]:
             raise oauth_error("invalid_grant", "Invalid redirect URI")
-        if allowed["code_challenge"] not in ("", challenge):
+        if grant["code_challenge"] not in ("", challenge):
             raise oauth_error("invalid_grant", "code_verifier was incorrect")
-        return allowed
+        return grant
 
-    def _check_client(self, allowed: Grant, client: str | None, basic: str) -> None:
-        pair = f"{allowed['client_id']}:{self.client_secret}".encode()
-        if allowed["code_challenge"]:
-            if client != allowed["client_id"]:
+    def _check_client(self, grant: Grant, client: str | None, basic: str) -> None:
+        pair = f"{grant['client_id']}:{self.client_secret}".encode()
+        if grant["code_challenge"]:
+            if client != grant["client_id"]:
                 raise oauth_error("invalid_client", "Invalid client")
         elif self.client_secret and basic != f"Basic {b64encode(pair).decode()}":
             raise oauth_error("invalid_client", "Invalid client secret")
 
-    def _issue(self, allowed: Grant, used: str) -> dict[str, Any]:
+    def _issue(self, grant: Grant, used: str) -> dict[str, Any]:
         access, refresh = token_urlsafe(64), token_urlsafe(64)
-        self._access[access] = allowed, self.clock() + self.expires_in
+        self._access[access] = grant, self.clock() + self.expires_in
         body: dict[str, Any] = {"access_token": access, "expires_in": self.expires_in}
-        body |= {"scope": allowed["scope"], "token_type": "Bearer"}
-        if allowed["code_challenge"] or not used:
+        body |= {"scope": grant["scope"], "token_type": "Bearer"}
+        if grant["code_challenge"] or not used:
             self._refresh.pop(used, None)
-            self._refresh[refresh] = allowed
+            self._refresh[refresh] = grant
             body["refresh_token"] = refresh
         return body
 
     def whose(self, authorization: str, scope: str = "") -> str:
         """Return the person behind an access token."""
         token = authorization.removeprefix("Bearer ")
-        allowed, expires = self._access.get(token, (None, 0.0))
-        if allowed is None:
+        grant, expires = self._access.get(token, ({}, 0.0))
+        if not grant:
             raise api_error(401, "Invalid access token")
         if self.clock() >= expires:
             raise api_error(401, "The access token expired")
-        if scope and scope not in allowed["scope"].split():
+        if scope and scope not in grant["scope"].split():
             raise api_error(403, "Insufficient client scope")
-        return allowed["person"]
+        return grant["person"]
 
     def expire_tokens(self) -> None:
-        """Let every access token have expired."""
-        for token, (allowed, _) in list(self._access.items()):
-            self._access[token] = allowed, float("-inf")
+        self._access = {token: (it[0], 0.0) for token, it in self._access.items()}
 
     def revoke(self) -> None:
-        """Let every refresh token be dead."""
         self._refresh.clear()

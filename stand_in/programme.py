@@ -1,7 +1,6 @@
 """What plays in the stand-in, and when."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +14,11 @@ class Item(NamedTuple):
 
 def programme(base: str) -> dict[str, Item]:
     """Return the items by name, in order; their addresses lead to `base`."""
-    text = Path(__file__).with_suffix(".json").read_text("utf-8")
-    items = json.loads(text.replace("BASE", base)).items()
-    return {name: Item(**item) for name, item in items}
+    text = Path(__file__).with_suffix(".json").read_text("utf-8").replace("BASE", base)
+    return {name: Item(**item) for name, item in json.loads(text).items()}
 
 
-def at(items: Sequence[Item], since: float, now: float) -> dict[str, Any] | None:
+def at(items: list[Item], since: float, now: float) -> dict[str, Any] | None:
     """Return what plays now if these items loop since then; None is a 204."""
     left = (now - since) % sum(item.seconds for item in items)
     while left >= items[0].seconds:

@@ -15,14 +15,10 @@ from .failures import FAILURES
 if TYPE_CHECKING:
     from .server import StandIn
 
+HOST = "127.0.0.1"
 ENDPOINTS = ("authorize", "token", "profile", "player")
-PAGE_HEADERS = {
-    # No form-action: the consent form leads on to the app, wherever that is.
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+# No form-action: the consent form leads on to the app, wherever that is.
+POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'"
 
 
 class Call(NamedTuple):
@@ -39,33 +35,26 @@ def create_website(stand_in: StandIn) -> Flask:
     website = Flask(__name__)
     website.config["PROPAGATE_EXCEPTIONS"] = True  # the connection ends with them
     website.url_map.strict_slashes = False  # tekore asks for /v1/me/
-    website.jinja_env.globals.update(
-        stand_in=stand_in, people=PEOPLE, endpoints=ENDPOINTS, failures=FAILURES
-    )
+    website.register_error_handler(Refused, lambda refused: refused.args)
+    shown = {"people": PEOPLE, "endpoints": ENDPOINTS, "failures": FAILURES}
+    website.jinja_env.globals.update(shown, stand_in=stand_in)
 
     @website.before_request
     def arrive() -> None:
-        origin = request.headers.get("Origin", stand_in.url)
-        own = stand_in.url, stand_in.url.replace("127.0.0.1", "localhost")
-        if request.method == "POST" and origin not in own:
+        origin = request.headers.get("Origin", stand_in.url).replace("localhost", HOST)
+        if request.method == "POST" and origin != stand_in.url:
             abort(403, "Another site sent this form.")
         if request.endpoint in ENDPOINTS:
-            query, form = request.args.to_dict(), request.form.to_dict()
             headers = {name.lower(): value for name, value in request.headers}
-            call = Call(request.endpoint, query, form, headers)
-            stand_in.arrive(call, request.environ["werkzeug.socket"])
+            sent = request.args.to_dict(), request.form.to_dict(), headers
+            call = Call(request.endpoint, *sent)
+            stand_in.arrive(call, request.environ.get("werkzeug.socket"))
 
     @website.after_request
     def leave(response: Response) -> Response:
-        stand_in.wait(request.endpoint)
         response.headers.setdefault("Cache-Control", "no-store")
-        if response.mimetype == "text/html":
-            response.headers.update(PAGE_HEADERS)
+        response.headers["Content-Security-Policy"] = POLICY
         return response
-
-    @website.errorhandler(Refused)
-    def refuse(refused: Refused) -> ResponseReturnValue:
-        return refused.body, refused.status
 
     @website.route("/authorize", methods=["GET", "POST"])
     def authorize() -> ResponseReturnValue:
@@ -77,8 +66,7 @@ def create_website(stand_in: StandIn) -> Flask:
         uri, result = query["redirect_uri"], {"error": "access_denied"}
         if query.get("decision") == "agree":
             result = {"code": stand_in.grant(**{"scope": "", **query})}
-        if "state" in query:
-            result["state"] = query["state"]
+        result |= {"state": query["state"]} if "state" in query else {}
         return redirect(uri + ("&" if "?" in uri else "?") + urlencode(result), 303)
 
     @website.post("/api/token")
@@ -90,16 +78,11 @@ def create_website(stand_in: StandIn) -> Flask:
     @website.get("/v1/me")
     def profile() -> dict[str, Any]:
         person = stand_in.whose(request.headers.get("Authorization", ""))
-        return {
-            "id": person,
-            "account_id": f"{person:0<22}",
-            "display_name": PEOPLE.get(person, person),
-            "external_urls": {"spotify": f"https://open.spotify.com/user/{person}"},
-            "href": f"{stand_in.api_url}/users/{person}",
-            "images": [],
-            "type": "user",
-            "uri": f"spotify:user:{person}",
-        }
+        me = {"id": person, "display_name": PEOPLE.get(person, person), "type": "user"}
+        me |= {"account_id": f"{person:0<22}", "uri": f"spotify:user:{person}"}
+        urls = {"spotify": f"https://open.spotify.com/user/{person}"}
+        href = f"{stand_in.api_url}/users/{person}"
+        return {**me, "href": href, "external_urls": urls, "images": []}
 
     @website.get("/v1/me/player/currently-playing")
     def player() -> ResponseReturnValue:
@@ -107,27 +90,19 @@ def create_website(stand_in: StandIn) -> Flask:
         body = stand_in.playing(person)
         if body is None:
             return "", 204
-        episodes = "episode" in request.args.get("additional_types", "")
-        if body.get("currently_playing_type") == "episode" and not episodes:
-            body = body | {"item": None}
-        return jsonify(body)
+        told = "episode" in request.args.get("additional_types", "")
+        podcast = body.get("currently_playing_type") == "episode"
+        return jsonify(body | {"item": None} if podcast and not told else body)
 
     @website.get("/art/<name>")
     def art(name: str) -> ResponseReturnValue:
-        size = request.args.get("size", 640, int)
-        cover = render_template("cover.svg", draw=Random(name), size=size)
-        response = Response(cover, mimetype="image/svg+xml")
-        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-        response.cache_control.max_age = 86_400
-        return response
+        headers = {"Content-Type": "image/svg+xml", "Cache-Control": "max-age=86400"}
+        headers |= {"Access-Control-Allow-Origin": "*"}  # as Spotify's, for a canvas
+        return render_template("cover.svg", draw=Random(name)), headers
 
     @website.get("/")
-    @website.get("/switches")
-    def switches() -> str:
-        return render_template("switches.html")
-
-    @website.post("/switches")
-    def switch() -> ResponseReturnValue:
+    @website.route("/switches", methods=["GET", "POST"])
+    def switches() -> ResponseReturnValue:
         for name, value in request.form.items():
             if name == "playing":
                 stand_in.play(value)
@@ -135,6 +110,8 @@ def create_website(stand_in: StandIn) -> Flask:
                 stand_in.heal(name)
             else:
                 stand_in.fail(name, value)
-        return redirect("/switches", 303)
+        if request.method == "POST":
+            return redirect("/switches", 303)
+        return render_template("switches.html")
 
     return website

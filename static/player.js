@@ -1,149 +1,86 @@
-// Keeps the player current. The server renders every word and picture; this asks when it
-// was told to, puts in what changed, and counts the seconds in between.
+// Shows an answer: puts in the parts that changed, and says what is new. The server renders
+// every word and picture.
+
+const LONGEST_PICTURE_WAIT_MS = 1_500;
 
 const player = document.getElementById("player");
+const news = document.getElementById("news");
 const parts = [...player.querySelectorAll("[data-part]")];
 const part = (name, within = player) => within.querySelector(`[data-part="${name}"]`);
 const isTrack = ({ dataset }) => dataset.state === "playing" || dataset.state === "paused";
 
-// What the server last said of each part, so that our own changes do not count as news.
-const source = (element) => element?.dataset.key ?? element?.innerHTML ?? "";
-const said = new Map(parts.map((element) => [element, source(element)]));
+// What the server last sent for each part, so that our own changes do not count as news.
+const content = (element) => element?.dataset.key ?? element?.innerHTML ?? "";
+const lastSent = new Map(parts.map((element) => [element, content(element)]));
 let trackShown = isTrack(player);
+let latest;
 
-function put(old, fresh) {
-  if (said.get(old) === source(fresh)) return;
-  said.set(old, source(fresh));
-  const links = () => [...old.querySelectorAll("a, [tabindex]")];
-  const focused = links().indexOf(document.activeElement);
-  old.replaceChildren(...(fresh?.childNodes ?? []));
-  if (focused >= 0) (links()[focused] ?? player).focus({ preventScroll: true });
-  nameTheHour();
+player.addEventListener("answer", async ({ detail }) => {
+  const fresh = (latest = document.importNode(detail.fresh, true));
+  if (detail.ok || !trackShown) {
+    await picture(fresh);
+    if (latest !== fresh) return; // a newer answer came while the picture loaded
+    announce(fresh);
+    show(fresh);
+  } else {
+    showTrouble(fresh);
+  }
+  player.dispatchEvent(new CustomEvent("shown", { detail }));
+});
+
+// Resolves when a new picture is decoded; after 1.5 s the glyph stands in until it is.
+async function picture(fresh) {
+  const old = part("art");
+  const image = fresh.querySelector("[data-part=art] img");
+  if (!image || content(part("art", fresh)) === lastSent.get(old)) return;
+  image.hidden = true;
+  const decoded = image.decode().then(() => { image.hidden = false; }, () => {});
+  const late = new Promise((resolve) => setTimeout(resolve, LONGEST_PICTURE_WAIT_MS));
+  await Promise.race([decoded, late]);
 }
 
-function show(fresh, arrived) {
-  for (const old of parts) put(old, part(old.dataset.part, fresh));
-  for (const { name, value } of fresh.attributes) player.setAttribute(name, value);
+function show(fresh) {
+  for (const old of parts) replace(old, part(old.dataset.part, fresh));
+  for (const { name, value } of [...fresh.attributes]) {
+    if (name !== "data-poll-after-ms") player.setAttribute(name, value); // poll.js has set it
+  }
   trackShown = isTrack(fresh);
   document.title = fresh.dataset.title;
-  wind(fresh, arrived);
 }
 
 // On trouble the last track stays on the screen, with a sentence under it.
 function showTrouble(fresh) {
   const line = document.createElement("p");
   line.append(...part("title", fresh).childNodes, " ", ...part("advice", fresh).childNodes);
-  put(part("status"), line);
+  replace(part("status"), line);
   player.dataset.state = fresh.dataset.state;
 }
 
-// "In about 20 minutes" grows stale on a page that stays open; a time of day does not.
-function nameTheHour() {
-  for (const { dataset, firstChild } of player.querySelectorAll("[data-wait]")) {
-    const hour = new Date(Date.now() + dataset.wait * 1000).toLocaleTimeString([], { timeStyle: "short" });
-    if (dataset.wait >= 100) firstChild.data = `at ${hour}`;
-    delete dataset.wait;
-  }
+function replace(old, fresh) {
+  if (lastSent.get(old) === content(fresh)) return;
+  lastSent.set(old, content(fresh));
+  const stops = () => [...old.querySelectorAll("a, [tabindex]")];
+  const focused = stops().indexOf(document.activeElement);
+  old.textContent = "";
+  old.append(...(fresh?.childNodes ?? []));
+  if (focused >= 0) (stops()[focused] ?? player).focus({ preventScroll: true });
 }
 
-// ---- The clock: runs on from the moment an answer arrived, never past the end
-let clock, ticker;
-const played = (c) => Math.min(c.end, c.start + (c.runs ? performance.now() - c.at : 0));
-
-function wind({ dataset }, at) {
-  const [start, end] = [Math.max(0, dataset.progressMs), Number(dataset.durationMs)];
-  const next = { at, start, end, runs: dataset.state === "playing", title: said.get(part("title")) };
-  const same = ["end", "runs", "title"].every((key) => clock?.[key] === next[key]);
-  // Answers come a little early or late; only a real seek moves the bar.
-  if (!same || !next.runs || Math.abs(played(clock) - played(next)) > 1500) clock = next;
-  tick();
+// For screen readers: a new track by title and artist, then pause and resume by one word.
+// Trouble under a track is not said here, for that line is a live region itself.
+function announce(fresh) {
+  const label = fresh.dataset.state !== player.dataset.state && part("label", fresh)?.textContent;
+  const what = words(fresh) !== words(player) && words(fresh);
+  if (label || what) news.textContent = [label, what].filter(Boolean).join(": ");
 }
 
-function tick() {
-  clearTimeout(ticker);
-  const [bar, elapsed] = part("time").children;
-  if (!bar || document.hidden) return;
-  const ms = (bar.value = played(clock));
-  const [h, m, s] = [ms / 3_600_000, (ms / 60_000) % 60, (ms / 1000) % 60].map(Math.floor);
-  const two = (n) => String(n).padStart(2, "0");
-  elapsed.firstChild.data = h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
-  elapsed.dateTime = `PT${Math.floor(ms / 1000)}S`;
-  if (clock.runs && ms < clock.end) ticker = setTimeout(tick, 1000 - (ms % 1000));
-}
-
-// ---- Asking: one request at a time, and none while the tab is hidden
-let timer, request, misses = 0;
-
-function askLater() { // a delay beyond 2^31 - 1 would be taken for none
-  timer = setTimeout(ask, Math.min(Math.max(player.dataset.pollAfterMs, 500), 2 ** 31 - 1));
-}
-
-async function ask() {
-  if (document.hidden || request || player.dataset.pollAfterMs === "0") return;
-  clearTimeout(timer);
-  const mine = (request = new AbortController());
-  let fresh, ok, arrived;
-  try {
-    const signal = AbortSignal.any([mine.signal, AbortSignal.timeout(20_000)]);
-    const headers = { Accept: "text/html" };
-    const answer = await fetch("/now-playing", { headers, signal, cache: "no-store" });
-    arrived = performance.now();
-    if (answer.status === 401) return location.replace("/");
-    const text = await answer.text();
-    fresh = new DOMParser().parseFromString(text, "text/html").getElementById("player");
-    if (!(fresh.dataset.pollAfterMs >= 0)) throw new TypeError("not a player");
-    [ok, misses] = [answer.ok, 0];
-  } catch {
-    fresh = document.getElementById("lost").content.firstElementChild.cloneNode(true);
-    fresh.dataset.pollAfterMs = Math.min(5_000 * 2 ** misses++, 60_000);
-  }
-  if (request !== mine) return; // the tab was hidden meanwhile
-  request = null;
-  player.dataset.pollAfterMs = fresh.dataset.pollAfterMs;
-  askLater();
-  if (ok || !trackShown) show(fresh, arrived);
-  else showTrouble(fresh);
-}
-
-document.addEventListener("visibilitychange", () => {
-  stayAwake();
-  if (!document.hidden) return ask(), tick();
-  request = request?.abort(); // and so undefined
-});
-addEventListener("pageshow", (event) => event.persisted && ask());
-addEventListener("online", ask);
-
-// ---- Full screen, with the cursor and the controls gone after three seconds
-const page = document.documentElement;
-let idle, lock;
-const toggle = () =>
-  document.fullscreenElement ? document.exitFullscreen() : page.requestFullscreen().catch(() => {});
-
-function stir() {
-  clearTimeout(idle);
-  page.classList.remove("idle");
-  if (document.fullscreenElement) idle = setTimeout(() => page.classList.add("idle"), 3_000);
-}
-
-async function stayAwake() {
-  lock?.release();
-  lock = document.fullscreenElement && (await navigator.wakeLock?.request("screen").catch(() => null));
-}
-
-if (document.fullscreenEnabled) {
-  Object.assign(document.getElementById("fullscreen"), { hidden: false, onclick: toggle });
-  addEventListener("keydown", ({ key, repeat, ctrlKey, altKey, metaKey, target }) => {
-    const typing = target.closest?.("input, textarea, select, [contenteditable]");
-    if (key === "f" && !(repeat || ctrlKey || altKey || metaKey || typing)) toggle();
-  });
-  for (const type of ["pointermove", "pointerdown", "keydown", "focusin"]) addEventListener(type, stir);
-  document.addEventListener("fullscreenchange", () => (stir(), stayAwake()));
+function words(section) {
+  if (!section.classList.contains("message")) return section.dataset.title.replace("⏸ ", "");
+  return `${part("title", section).textContent} ${part("advice", section).textContent}`;
 }
 
 // ---- Art that does not load gives way to the glyph behind it
-player.addEventListener("error", ({ target }) => target.matches("img") && target.remove(), true);
-const art = player.querySelector("img");
-art?.decode().catch(() => art.remove());
-nameTheHour();
-wind(player, performance.now());
-askLater();
+const hide = (image) => { image.hidden = true; };
+player.addEventListener("error", ({ target }) => target.matches("img") && hide(target), true);
+const first = part("art").querySelector("img");
+first?.decode().catch(() => hide(first)); // its error event may have come before this script

@@ -1,9 +1,9 @@
-"""The store of one process: dicts."""
+"""The store of one process: dicts. Everything counts by the monotonic clock."""
 
 from __future__ import annotations
 
+import logging
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,14 +14,15 @@ from typing import Generic, TypeVar
 from config import Config
 from problems import Problem
 
-from . import Clock
 from .locks import KeyedLocks
 
 AUTH_SECONDS, MOST_AUTHS = 600, 100_000
 USER_SECONDS, MOST_USERS = 30 * 86_400, 100_000
-SAFE_AUTH_SECONDS = 60  # a login that was begun is not pushed out before
+SAFE_SECONDS = 60  # a login that was begun is not pushed out before
 
 V = TypeVar("V")
+
+log = logging.getLogger("now_playing")
 
 
 @dataclass(slots=True)
@@ -34,18 +35,14 @@ class MemoryTable(Generic[V]):
     """An OrderedDict, least recently used first, so that expiry is a look at its start.
 
     seconds: how long an entry lives unused. most: how many there may be; one more
-    pushes out the least recently used, unless that is younger than safe_seconds.
+    pushes out the least recently used, unless that is younger than SAFE_SECONDS. clock:
+    seconds, the same for everybody who shares the table.
     """
 
     def __init__(
-        self,
-        seconds: float,
-        most: int,
-        locks: KeyedLocks,
-        clock: Callable[[], float],
-        safe_seconds: float = 0,
+        self, seconds: float, most: int, locks: KeyedLocks, clock: Callable[[], float]
     ) -> None:
-        self._seconds, self._most, self._safe_seconds = seconds, most, safe_seconds
+        self._seconds, self._most = seconds, most
         self._locks, self.clock = locks, clock
         self._entries: OrderedDict[str, _Entry[V]] = OrderedDict()
         self._mutex = threading.Lock()
@@ -54,6 +51,7 @@ class MemoryTable(Generic[V]):
         return len(self._entries)
 
     def get(self, key: str) -> V | None:
+        """Return the value and start its time anew."""
         with self._mutex:
             if entry := self._live(key):
                 entry.used_at = self.clock()
@@ -62,22 +60,27 @@ class MemoryTable(Generic[V]):
             return None
 
     def put(self, key: str, value: V) -> None:
+        """Store the value. Raises Problem("busy") if there are too many new ones."""
+        now = self.clock()
         with self._mutex:
             # Two at a time: fast enough to keep up, too few for anyone to notice.
-            for oldest in list(islice(self._entries, 2)):
-                if self._live(oldest) is None:
-                    del self._entries[oldest]
-            if len(self._entries) >= self._most:
-                oldest = next(iter(self._entries))
-                age = self.clock() - self._entries[oldest].used_at
-                if age < self._safe_seconds:
+            for oldest, entry in list(islice(self._entries.items(), 2)):
+                age = now - entry.used_at
+                full = len(self._entries) >= self._most
+                if full and age < SAFE_SECONDS:
                     raise Problem("busy")
-                del self._entries[oldest]
-            self._entries[key] = _Entry(value, self.clock())
+                if full or age >= self._seconds:
+                    del self._entries[oldest]
+            self._entries[key] = _Entry(value, now)
 
     def update(
         self, key: str, change: Callable[[V], V], known: V | None = None
     ) -> V | None:
+        """Change the value in one step and return it, or None if it is not there.
+
+        known: the value as last seen, for a change that must not get lost. A store that
+        can fail keeps that change in this process, and repeats it until it is stored.
+        """
         with self._mutex:
             if entry := self._live(key):
                 entry.value = change(entry.value)
@@ -85,43 +88,46 @@ class MemoryTable(Generic[V]):
             return None
 
     def pop(self, key: str) -> V | None:
+        """Take the value out; of many callers at once, one gets it."""
         with self._mutex:
             entry = self._live(key)
             self._entries.pop(key, None)
             return entry.value if entry else None
 
     def lock(self, key: str, deadline: float) -> AbstractContextManager[bool]:
+        """Let one caller in at a time; see KeyedLocks.hold."""
         return self._locks.hold(key, deadline)
 
     def _live(self, key: str) -> _Entry[V] | None:
         entry = self._entries.get(key)
-        expired = entry and self.clock() - entry.used_at >= self._seconds
-        return None if expired else entry
+        lives = entry and self.clock() - entry.used_at < self._seconds
+        return entry if lives else None
 
 
 class MemoryStore(Generic[V]):
-    """Both tables as dicts. Everything counts by the monotonic clock."""
+    """Both tables as dicts, and the pauses that Spotify's hosts have asked for."""
 
-    def __init__(self, config: Config, clock: Clock = time) -> None:
-        self._clock = clock.monotonic
+    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+        log.info("logins live in this process: to have more than one, set REDIS_URL")
+        self._clock = clock
         self._paused_until: dict[str, float] = {}
-        locks = KeyedLocks(config.most_waiting)
+        locks = KeyedLocks(2 * config.threads)
         self.auths: MemoryTable[str] = MemoryTable(
-            AUTH_SECONDS, MOST_AUTHS, locks, self._clock, SAFE_AUTH_SECONDS
+            AUTH_SECONDS, MOST_AUTHS, locks, self._clock
         )
         self.users: MemoryTable[V] = MemoryTable(
             USER_SECONDS, MOST_USERS, locks, self._clock
         )
 
     def paused(self, host: str) -> float:
+        """Return for how many seconds yet the host wants no request, 0 for none."""
         return max(0.0, self._paused_until.get(host, 0.0) - self._clock())
 
     def pause(self, host: str, seconds: float) -> None:
-        until = self._clock() + max(seconds, self.paused(host))
-        self._paused_until[host] = until
+        """Let nobody's request out to the host for that long."""
+        seconds = max(seconds, self.paused(host))
+        self._paused_until[host] = self._clock() + seconds
 
     def ready(self) -> bool:
+        """Tell whether the store answers, within 250 ms."""
         return True
-
-    def close(self) -> None:
-        pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,22 +14,22 @@ import redis
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import TypeAdapter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from config import Config
 from problems import Problem
 
-from . import Clock
 from .locks import KeyedLocks
 from .memory import AUTH_SECONDS, USER_SECONDS
-from .pending import PendingChanges
 
 VERSION = 3  # of the stored form; any other counts as absent
 PREFIX = "now_playing"
 SOCKET_SECONDS = 0.3
-LOCK_MARGIN = 2  # seconds that a lock outlives the visit which holds it
+LOCK_MARGIN = 2  # seconds that a lock outlives the visit that holds it
 SWAPS = 5  # attempts to change a value that others are changing too
+SAVE_AGAIN_SECONDS = 0.5
 
 SWAP = """
 if redis.call('get', KEYS[1]) == ARGV[1] then
@@ -38,10 +38,11 @@ end
 """
 
 V = TypeVar("V")
+Change = Callable[[V], V]
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError unless url is the address of a Redis."""
+    """Raise ValueError, with the fix, unless url is the address of a Redis."""
     try:
         redis.ConnectionPool.from_url(url).make_connection()
     except (redis.RedisError, ValueError, TypeError, AttributeError):
@@ -52,54 +53,58 @@ def check_url(url: str) -> None:
 
 
 class RedisTable(Generic[V]):
-    """A table in Redis; its entries expire there, seconds after their last use."""
+    """A table in Redis; its entries expire there, seconds after their last use.
+
+    Every method may raise Problem("unavailable"); else they do what MemoryTable's do.
+    """
 
     def __init__(
-        self,
-        store: RedisStore[Any],
-        name: str,
-        seconds: int,
-        to_json: Callable[[V], Any] = lambda value: value,
-        from_json: Callable[[Any], V] = lambda value: value,
+        self, store: RedisStore[Any], name: str, seconds: int, kind: type[V]
     ) -> None:
-        self._store, self._name, self._seconds = store, name, seconds
-        self._to_json, self._from_json = to_json, from_json
-        self.clock = store.clock.time  # the only one that machines share
-        self._pending = PendingChanges(self._swap)
+        self._store, self._seconds, self.clock = store, seconds, store.clock
+        self._prefix = f"{PREFIX}:{name}:"
+        self._json = TypeAdapter(kind)
+        self._unsaved: dict[str, Change[V]] = {}
 
     def get(self, key: str) -> V | None:
         value = self._read("getex", key, ex=self._seconds)
-        return None if value is None else self._pending.applied(self._key(key), value)
+        change = self._unsaved.get(key)
+        return change(value) if change and value is not None else value
 
     def put(self, key: str, value: V) -> None:
-        key = self._key(key)
+        name = self._name(key)
         with self._store.reached() as client:
-            client.set(key, self._seal(key, value), ex=self._seconds)
+            client.set(name, self._seal(name, value), ex=self._seconds)
 
-    def update(
-        self, key: str, change: Callable[[V], V], known: V | None = None
-    ) -> V | None:
-        key = self._key(key)
+    def update(self, key: str, change: Change[V], known: V | None = None) -> V | None:
         try:
             return self._swap(key, change)
         except Problem:
             if known is None:
                 raise
-        self._pending.add(key, change)
+        self._unsaved[key] = change
+        threading.Thread(target=self._save, args=(key, change), daemon=True).start()
         return change(known)
 
-    def _swap(self, key: str, change: Callable[[V], V]) -> V | None:
-        """Compare and set, because the lock may have expired under its holder."""
+    def _swap(self, key: str, change: Change[V]) -> V | None:
+        """Compare and set, because a lock may have expired under its holder."""
+        name = self._name(key)
         with self._store.reached() as client:
             for _ in range(SWAPS):
-                sealed = client.get(key)
-                value = self._open(key, sealed)
-                if value is None:
+                sealed = client.get(name)
+                if (value := self._open(name, sealed)) is None:
                     return None
                 value = change(value)
-                if client.eval(SWAP, 1, key, sealed, self._seal(key, value)):
+                if client.eval(SWAP, 1, name, sealed, self._seal(name, value)):
                     return value
         raise Problem("unavailable")
+
+    def _save(self, key: str, change: Change[V]) -> None:
+        while key in self._unsaved:
+            time.sleep(SAVE_AGAIN_SECONDS)
+            with suppress(Problem):
+                self._swap(key, change)
+                self._unsaved.pop(key, None)
 
     def pop(self, key: str) -> V | None:
         return self._read("getdel", key)
@@ -109,9 +114,9 @@ class RedisTable(Generic[V]):
         # Within this process first, so that Redis is asked for one caller at a time.
         with self._store.locks.hold(key, deadline) as first:
             with self._store.reached() as client:
-                lock = client.lock(f"{self._key(key)}:lock", self._store.lock_seconds)
+                lock = client.lock(f"{self._name(key)}:lock", self._store.lock_seconds)
                 left = max(deadline - time.monotonic(), 0.0)
-                locked = first and lock.acquire(blocking_timeout=left, sleep=0.05)
+                locked = first and lock.acquire(blocking_timeout=left, sleep=0.02)
             try:
                 yield locked
             finally:
@@ -120,31 +125,33 @@ class RedisTable(Generic[V]):
                     if locked:
                         lock.release()
 
-    def _key(self, key: str) -> str:
+    def _name(self, key: str) -> str:
         # An ID is as good as a password, so only its hash leaves this process.
-        return f"{PREFIX}:{self._name}:{hashlib.sha256(key.encode()).hexdigest()}"
+        return self._prefix + hashlib.sha256(key.encode()).hexdigest()
 
     def _read(self, command: str, key: str, **how: Any) -> V | None:
-        key = self._key(key)
+        name = self._name(key)
         with self._store.reached() as client:
             try:
-                return self._open(key, getattr(client, command)(key, **how))
+                sealed = getattr(client, command)(name, **how)
             except redis.ResponseError as error:
                 if "WRONGTYPE" not in str(error):
                     raise
                 return None
+        return self._open(name, sealed)
 
-    def _seal(self, key: str, value: V) -> bytes:
-        """Return the value unreadable, and useless under any other key."""
-        fields = {"version": VERSION, "key": key, "value": self._to_json(value)}
-        return self._store.fernet.encrypt(json.dumps(fields).encode())
+    def _seal(self, name: str, value: V) -> bytes:
+        """Return the value unreadable, and useless under any other name."""
+        label = f"{VERSION} {name} ".encode()
+        return self._store.fernet.encrypt(label + self._json.dump_json(value))
 
-    def _open(self, key: str, sealed: bytes | None) -> V | None:
-        """Return the value, or None if none was sealed here for this key."""
-        with suppress(InvalidToken, ValueError, LookupError, TypeError):
-            fields = json.loads(self._store.fernet.decrypt(sealed or b""))
-            if (fields["version"], fields["key"]) == (VERSION, key):
-                return self._from_json(fields["value"])
+    def _open(self, name: str, sealed: bytes | None) -> V | None:
+        """Return the value, or None if none was sealed here under this name."""
+        label = f"{VERSION} {name} ".encode()
+        with suppress(InvalidToken, ValueError):
+            opened = self._store.fernet.decrypt(sealed or b"")
+            if opened.startswith(label):
+                return self._json.validate_json(opened.removeprefix(label))
         return None
 
 
@@ -152,28 +159,21 @@ class RedisStore(Generic[V]):
     """The store at config.redis_url."""
 
     def __init__(
-        self,
-        config: Config,
-        to_json: Callable[[V], Any],
-        from_json: Callable[[Any], V],
-        clock: Clock = time,
+        self, config: Config, person: type[V], clock: Callable[[], float]
     ) -> None:
         hkdf = HKDF(SHA256(), length=32, salt=None, info=b"now_playing redis values")
         key = hkdf.derive(config.secret_key.encode())
-        url = config.redis_url or ""
         self.fernet = Fernet(base64.urlsafe_b64encode(key))
-        self.clock = clock
-        self.locks = KeyedLocks(config.most_waiting)
+        self.clock = clock  # the one that machines share
+        self.locks = KeyedLocks(2 * config.threads)
         self.lock_seconds = config.deadline + LOCK_MARGIN
         # A connection that died is replaced at once; a slow server is not asked twice.
         once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+        url = config.redis_url or ""
         self._client = _connect(url, SOCKET_SECONDS, once_more)
         self._probe = _connect(url, 0.1, Retry(NoBackoff(), 0))
-        self._paused_until: dict[str, float] = {}
-        self.auths: RedisTable[str] = RedisTable(self, "auth", AUTH_SECONDS)
-        self.users: RedisTable[V] = RedisTable(
-            self, "user", USER_SECONDS, to_json, from_json
-        )
+        self.auths = RedisTable(self, "auth", AUTH_SECONDS, str)
+        self.users = RedisTable(self, "user", USER_SECONDS, person)
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
@@ -184,27 +184,19 @@ class RedisStore(Generic[V]):
             raise Problem("unavailable") from None
 
     def paused(self, host: str) -> float:
-        left = self._paused_until.get(host, 0.0) - self.clock.monotonic()
-        if left > 0:
-            return left
         with self.reached() as client:
-            left = float(client.pttl(f"{PREFIX}:paused:{host}"))
-        return max(0.0, left / 1000)  # milliseconds, or negative for no pause
+            left = client.pttl(f"{PREFIX}:paused:{host}")  # milliseconds, or negative
+        return max(0.0, float(left) / 1000)
 
     def pause(self, host: str, seconds: float) -> None:
-        seconds = max(seconds, self.paused(host))
-        self._paused_until[host] = self.clock.monotonic() + seconds
+        milliseconds = int(1000 * max(seconds, self.paused(host)))
         with self.reached() as client:
-            client.set(f"{PREFIX}:paused:{host}", 1, px=int(1000 * seconds))
+            client.set(f"{PREFIX}:paused:{host}", 1, px=milliseconds)
 
     def ready(self) -> bool:
         with suppress(redis.RedisError):
             return bool(self._probe.ping())
         return False
-
-    def close(self) -> None:
-        self._client.close()
-        self._probe.close()
 
 
 def _connect(url: str, seconds: float, retry: Retry) -> Any:

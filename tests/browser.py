@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
+    FloatRect,
     Locator,
     Page,
     Request,
@@ -21,56 +24,8 @@ from stand_in import StandIn
 
 NOON = 1_800_000_000  # where the page's clock stands, in seconds since 1970
 
-# Playwright keeps every tab visible, also one behind another, so this takes the
-# place of the browser's word.
-HIDING = """
-    let away = false;
-    Object.defineProperties(document, {
-        hidden: {get: () => away},
-        visibilityState: {get: () => away ? "hidden" : "visible"},
-    });
-    window.hide = (value) => {
-        away = value;
-        document.dispatchEvent(new Event("visibilitychange"));
-    };
-"""
-COUNT_FULL_SCREEN = """
-    const real = Element.prototype.requestFullscreen;
-    window.asked = window.changed = 0;
-    document.addEventListener("fullscreenchange", () => window.changed++);
-    Element.prototype.requestFullscreen = function () {
-        window.asked++;
-        return real.call(this);
-    };
-"""
-COUNT_REPAINTS = """() => {
-    window.repaints = 0;
-    const watcher = new MutationObserver(({length}) => window.repaints += length);
-    for (const name of ["art", "title", "by", "source", "more"])
-        watcher.observe(document.querySelector(`[data-part=${name}]`),
-            {childList: true, characterData: true, attributes: true, subtree: true});
-}"""
-OUTSIDE = """() => [...document.querySelectorAll("body, body *")]
-    .filter((element) => {
-        const {left, right, width} = element.getBoundingClientRect();
-        return width && (left < -0.5 || right > innerWidth + 0.5);
-    })
-    .map((element) => element.outerHTML.slice(0, 100))
-    .concat(document.scrollingElement.scrollWidth > innerWidth ? "the page" : [])"""
-FOCUSED = """() => {
-    const {activeElement} = document;
-    const {outlineStyle, outlineWidth} = getComputedStyle(
-        activeElement.closest("label") ?? activeElement);
-    const visible = outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
-    return (visible ? "" : "unseen: ") + activeElement.textContent.trim();
-}"""
+SPY = Path(__file__).with_suffix(".js").read_text("utf-8")
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
-VIOLATIONS = """async (options) => {
-    const {violations} = await axe.run(document, options);
-    return violations.flatMap(({id, nodes}) => nodes.map(({html}) => `${id}: ${html}`));
-}"""
-ADDRESSES = """() => [...document.querySelectorAll("script, link, header img")]
-    .map((element) => element.src || element.href)"""
 
 
 class Site(NamedTuple):
@@ -87,6 +42,7 @@ class Visitor:
         self.origin, self.spotify = site
         self.context = browser.new_context(**settings)
         self.context.set_default_timeout(10_000)
+        self.context.add_init_script(f"{{{SPY}}}")
         self.complaints: list[str] = []
         self.asked = 0  # how often the pages asked what is playing
         self.context.on("console", self._read)
@@ -185,18 +141,38 @@ def is_logged_out(page: Page) -> None:
     expect(player(page)).to_have_count(0)
 
 
-def go_back(page: Page, steps: int = 1) -> None:
+def go_back(page: Page) -> None:
     """Go back; Page.go_back waits for a load, and a page that was kept has none."""
-    leave = "(steps) => { window.left = true; setTimeout(() => history.go(-steps)); }"
-    page.evaluate(leave, steps)
+    page.evaluate("window.left = true; setTimeout(() => history.back())")
     page.wait_for_function("!window.left")
 
 
 def violations(page: Page) -> list[str]:
     """Return what axe finds in the page, in both colour schemes."""
     page.evaluate(AXE)
-    page.emulate_media(color_scheme="dark")
-    found: list[str] = page.evaluate(VIOLATIONS, {"resultTypes": ["violations"]})
-    page.emulate_media(color_scheme="light")
-    found += page.evaluate(VIOLATIONS, {"runOnly": ["color-contrast"]})
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    options = {"resultTypes": ["violations"]}
+    found: list[str] = page.evaluate("spy.violations", options)
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    found += page.evaluate("spy.violations", {"runOnly": ["color-contrast"]})
+    return found
+
+
+def files_of(page: Page) -> set[str]:
+    """Return the addresses of all static files that the page names, with versions."""
+    return set(re.findall(r'/static/[^"#]+', page.content()))
+
+
+def style(place: Locator, name: str) -> str:
+    value: str = place.evaluate("(it, name) => getComputedStyle(it)[name]", name)
+    return value
+
+
+def background(page: Page) -> str:
+    return style(page.locator("body"), "backgroundColor")
+
+
+def box(page: Page, selector: str) -> FloatRect:
+    found = page.locator(selector).bounding_box()
+    assert found, f"{selector} is not visible"
     return found

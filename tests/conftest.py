@@ -166,7 +166,7 @@ def spotify(clock: Clock) -> Iterator[StandIn]:
 
 def build_app(config: Config, clock: Clock, store: Store[User] | None = None) -> Flask:
     """Return an app whose store tests can look into."""
-    store = store or open_store(config, User.to_json, User.from_json, clock)
+    store = store or open_store(config, User, clock)
     app = create_app(config, store, clock)
     app.extensions["store"] = store
     return app
@@ -176,15 +176,11 @@ MakeApp = Callable[..., Flask]
 
 
 @pytest.fixture
-def make_app(
-    spotify: StandIn, clock: Clock, request: pytest.FixtureRequest
-) -> Iterator[MakeApp]:
+def make_app(spotify: StandIn, clock: Clock, request: pytest.FixtureRequest) -> MakeApp:
     """Give a function that makes an app; settings of Config can be given.
 
     like: an app whose logins it shares.
     """
-    apps: list[Flask] = []
-
     def make(like: Flask | None = None, **settings: Any) -> Flask:
         flow = request.getfixturevalue("flow") if "flow" in request.fixturenames else ""
         config = Config(
@@ -196,12 +192,9 @@ def make_app(
         if like:
             settings["secret_key"] = like.secret_key
         store = like.extensions["store"] if like else None
-        apps.append(build_app(replace(config, **settings), clock, store))
-        return apps[-1]
+        return build_app(replace(config, **settings), clock, store)
 
-    yield make
-    for app in apps:
-        app.extensions["store"].close()
+    return make
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from copy import deepcopy
-from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from stand_in import StandIn
 from tests.conftest import Browser, Clock
 
 Payload = dict[str, Any]
+Path = tuple[str | int, ...]
 
 OPEN = "https://open.spotify.com"
 ART = "https://i.scdn.co/image"
@@ -25,13 +24,12 @@ STATES = {"playing", "paused", "nothing", "ad", "unknown"}
 
 def thing(kind: str, name: str, **more: Any) -> Payload:
     """Return what all of Spotify's things have in common, and more."""
-    ids = {"id": f"{kind}1", "uri": f"spotify:{kind}:{kind}1", "href": f"/{kind}1"}
     urls = {"external_urls": {"spotify": f"{OPEN}/{kind}/{kind}1"}}
-    return {"type": kind, "name": name, **ids, **urls, **more}
+    return {"type": kind, "name": name, "uri": f"spotify:{kind}:1", **urls, **more}
 
 
-def pictures(*widths: int | None, host: str = ART) -> list[Payload]:
-    return [{"url": f"{host}/{w}", "width": w, "height": w} for w in widths]
+def pictures(*widths: int | None) -> list[Payload]:
+    return [{"url": f"{ART}/{w}", "width": w, "height": w} for w in widths]
 
 
 def player(item: Payload | None, kind: str = "track", **more: Any) -> Payload:
@@ -41,92 +39,52 @@ def player(item: Payload | None, kind: str = "track", **more: Any) -> Payload:
         "progress_ms": 134_749,
         "item": item,
         "currently_playing_type": kind,
-        "actions": {"disallows": {"resuming": True}},
         "is_playing": True,
         **more,
     }
 
 
+def told(payload: Payload | None) -> Payload:
+    """Return the JSON of what is read from an answer."""
+    now = read(payload)
+    assert now
+    return now.as_json()
+
+
 ARTISTS = [thing("artist", "Odile Marsh"), thing("artist", "Halden & Rue")]
-ALBUM = thing(
-    "album",
-    "Weather, Mostly",
-    album_type="single",
-    artists=ARTISTS[:1],
-    images=pictures(640, 300, 64),
-    release_date="2019-05-13",
-    release_date_precision="day",
-    total_tracks=6,
-)
-SONG = thing(
-    "track",
-    "Second-Best Umbrella",
-    artists=ARTISTS,
-    album=ALBUM,
-    duration_ms=245_581,
-    explicit=True,
-    is_local=False,
-    track_number=6,
-    disc_number=1,
-    preview_url=None,
-)
-BEFORE_2026 = {
-    "popularity": 44,
-    "external_ids": {"isrc": "XX0000000000"},
-    "available_markets": ["DE", "SE"],
-    "linked_from": {},
-}
-NO_IDS: Payload = {"id": None, "uri": None, "href": None, "external_urls": {}}
-FILE = thing(
-    "track",
-    "Kitchen Demo",
+ALBUM = thing("album", "Weather, Mostly", images=pictures(640, 300, 64))
+SONG = thing("track", "Second-Best Umbrella", explicit=True, duration_ms=245_581)
+SONG |= {"artists": ARTISTS, "album": ALBUM, "is_local": False}
+HOLOGRAM = dict(SONG, type="hologram")
+NO_IDS: Payload = {"uri": None, "external_urls": {}}
+FILE = dict(
+    SONG | NO_IDS,
+    name="Kitchen Demo",
+    uri="spotify:local:The+Neighbours:Phone:Kitchen+Demo%2C+take+4:22",
     artists=[thing("artist", "The Neighbours") | NO_IDS],
-    album=thing(
-        "album",
-        "Phone Recordings",
-        album_type=None,
-        artists=[],
-        images=[],
-        release_date=None,
-        release_date_precision=None,
-    )
-    | NO_IDS,
-    duration_ms=22_000,
+    album=thing("album", "Phone Recordings", images=[]) | NO_IDS,
+    duration_ms={"totalMilliseconds": 22_000},
     explicit=False,
     is_local=True,
-) | (NO_IDS | {"uri": "spotify:local:The+Neighbours:Phone:Kitchen+Demo%2C+take+4:22"})
-SHOW = thing("show", "Kitchen Questions", images=pictures(640, 64, host=f"{ART}/show"))
-EPISODE = thing(
-    "episode",
-    "Why Does the Fridge Hum?",
-    show=SHOW,
-    duration_ms=1_800_000,
-    explicit=False,
-    images=pictures(640, 300, 64, host=f"{ART}/episode"),
 )
-ODD_NULLS = {"description": None, "languages": None, "resume_point": None}
-CHAPTER = EPISODE | ODD_NULLS | {"images": None, "explicit": None, "duration_ms": None}
+UNTAGGED = dict(FILE, name="", artists=[{"name": ""}], album={"name": ""})
+COLONS = dict(UNTAGGED, uri="spotify:local:::Take+5:+The+End:22")
+NO_NAME = dict(UNTAGGED, uri="spotify:local::::22")
+SHOW = thing("show", "Kitchen Questions", images=pictures(640, 64), total_episodes=9)
+EPISODE = thing("episode", "Why Does the Fridge Hum?", show=SHOW, duration_ms=1_800_000)
+EPISODE |= {"release_date": "2026-02-11", "images": pictures(320), "explicit": False}
+UNDATED = dict(EPISODE, release_date="0000-01-01")
+UNCOUNTED = dict(EPISODE, show=dict(SHOW, total_episodes=None))
+TRACKLIKE = dict(EPISODE, artists=[], album={"name": ""})
+LONELY = dict(EPISODE, show=None, images=None, explicit=None)
+EPISODE_OF_BOOK = dict(UNCOUNTED, release_date="0000", images=None)
+BOOK = thing("audiobook", "The Lighthouse Ledger", images=pictures(300))
+CHAPTER = dict(EPISODE, type="chapter", show=None, audiobook=BOOK)
+SIGNED = dict(CHAPTER, type="episode", audiobook=dict(BOOK, authors=[{"name": "Ada"}]))
+PAUSE: Payload = {"is_playing": False}
+IDLE: Payload = {"timestamp": 0, "progress_ms": 0, "is_playing": False}
 
-TRACK = player(SONG)
-LOCAL = player(FILE, context=None, progress_ms=9_000)
-PODCAST = player(EPISODE, "episode", context=None)
-AD = player(None, "ad", context=None, progress_ms=4_000)
-UNKNOWN = player(None, "unknown", context=None, timestamp=0, progress_ms=None)
-
-NOTHING: Payload = {
-    "state": "nothing",
-    "kind": None,
-    "title": None,
-    "url": None,
-    "by": [],
-    "from": None,
-    "image": None,
-    "explicit": False,
-    "progress_ms": None,
-    "duration_ms": None,
-}
-UNNAMED = NOTHING | {"state": "unknown"}
-THE_TRACK = {
+THE_TRACK: Payload = {
     "state": "playing",
     "kind": "track",
     "title": "Second-Best Umbrella",
@@ -141,15 +99,23 @@ THE_TRACK = {
     "progress_ms": 134_749,
     "duration_ms": 245_581,
 }
+NOTHING: Payload = dict.fromkeys(THE_TRACK)
+NOTHING |= {"state": "nothing", "by": [], "explicit": False}
+UNNAMED = dict(NOTHING, state="unknown", progress_ms=134_749)
+THE_AD = dict(NOTHING, state="ad", progress_ms=134_749)
+UNNAMED_TRACK = dict(THE_TRACK, state="unknown", title=None)
 THE_FILE = NOTHING | {
     "state": "playing",
     "kind": "local",
     "title": "Kitchen Demo",
     "by": [{"name": "The Neighbours", "url": None}],
     "from": {"name": "Phone Recordings", "url": None},
-    "progress_ms": 9_000,
+    "progress_ms": 22_000,
     "duration_ms": 22_000,
 }
+PHONE = {"name": "Phone", "url": None}
+BY_URI = THE_FILE | {"title": "Kitchen Demo, take 4", "from": PHONE}
+NAMELESS = THE_FILE | {"title": "Local file", "by": [], "from": None}
 THE_SHOW = {"name": "Kitchen Questions", "url": f"{OPEN}/show/show1"}
 THE_EPISODE = NOTHING | {
     "state": "playing",
@@ -158,121 +124,55 @@ THE_EPISODE = NOTHING | {
     "url": f"{OPEN}/episode/episode1",
     "by": [THE_SHOW],
     "from": THE_SHOW,
-    "image": f"{ART}/episode/300",
+    "image": f"{ART}/320",
     "progress_ms": 134_749,
     "duration_ms": 1_800_000,
 }
-THE_CHAPTER = {"image": f"{ART}/show/640", "duration_ms": None}
+THE_LONELY = THE_EPISODE | {"by": [], "from": None, "image": None}
+THE_EPISODE_OF_BOOK = dict(THE_EPISODE, kind="chapter", image=f"{ART}/640")
+ADA = {"name": "Ada", "url": None}
+THE_BOOK = {"name": "The Lighthouse Ledger", "url": f"{OPEN}/audiobook/audiobook1"}
+THE_CHAPTER = THE_EPISODE | {"kind": "chapter", "by": [THE_BOOK], "from": THE_BOOK}
 
-PAYLOADS = {
-    "track": (TRACK, THE_TRACK),
-    "track before 2026": (player(SONG | BEFORE_2026), THE_TRACK),
-    "no context": (player(SONG, context=None), THE_TRACK),
-    "paused": (player(SONG, is_playing=False), THE_TRACK | {"state": "paused"}),
+PAYLOADS: dict[str, tuple[Payload | None, Payload]] = {
+    "track": (player(SONG), THE_TRACK),
+    "paused": (player(SONG, **PAUSE), dict(THE_TRACK, state="paused")),
     "no word of pausing": (player(SONG, is_playing=None), THE_TRACK),
-    "times as booleans": (
-        player(SONG | {"duration_ms": True}, progress_ms=True),
-        THE_TRACK | {"progress_ms": None, "duration_ms": None},
-    ),
-    "no progress": (player(SONG, progress_ms=None), THE_TRACK | {"progress_ms": None}),
-    "progress past the end": (
-        player(SONG, progress_ms=999_999),
-        THE_TRACK | {"progress_ms": 245_581},
-    ),
-    "duration as an object": (
-        player(SONG | {"duration_ms": {"totalMilliseconds": 245_581}}),
-        THE_TRACK | {"duration_ms": None},
-    ),
-    "local file": (LOCAL, THE_FILE),
-    "local file by its uri alone": (
-        player(FILE | {"is_local": None}, progress_ms=9_000),
-        THE_FILE,
-    ),
-    "local file without a name tag": (
-        player(FILE | {"name": ""}, progress_ms=9_000),
-        THE_FILE | {"title": "Kitchen Demo, take 4"},
-    ),
-    "local file without any name": (
-        player(FILE | {"name": "", "uri": "spotify:local::::22"}, progress_ms=9_000),
-        THE_FILE | {"state": "unknown", "title": None},
-    ),
-    "episode": (PODCAST, THE_EPISODE),
-    "episode that is not told": (
-        player(None, "episode"),
-        UNNAMED | {"kind": "episode", "progress_ms": 134_749},
-    ),
-    "audiobook chapter": (player(CHAPTER, "episode"), THE_EPISODE | THE_CHAPTER),
-    "audiobook chapter of nothing": (
-        player(CHAPTER | {"show": None}, "episode"),
-        THE_EPISODE | THE_CHAPTER | {"by": [], "from": None, "image": None},
-    ),
-    "ad": (AD, NOTHING | {"state": "ad", "progress_ms": 4_000}),
-    "ad with an item": (
-        player({"type": "ad", "name": ""}, "ad", progress_ms=4_000),
-        NOTHING | {"state": "ad", "progress_ms": 4_000},
-    ),
-    "unknown": (UNKNOWN, UNNAMED),
-    "new type of item": (
-        player(SONG | {"type": "hologram"}),
-        THE_TRACK | {"kind": "hologram"},
-    ),
-    "new type of everything": (
-        player(EPISODE | {"type": "hologram"}, "hologram"),
-        THE_EPISODE | {"kind": "hologram"},
-    ),
-    "new type that is not told": (
-        player(None, "hologram", progress_ms=None),
-        UNNAMED | {"kind": "hologram"},
-    ),
+    "no progress": (player(SONG, progress_ms=None), dict(THE_TRACK, progress_ms=None)),
+    "no name": (player(dict(SONG, name=" ")), UNNAMED_TRACK),
+    "local file": (player(FILE), THE_FILE),
+    "local file by its uri": (player(dict(FILE, is_local=None)), THE_FILE),
+    "untagged": (player(UNTAGGED), BY_URI),
+    "untagged, paused": (player(UNTAGGED, **PAUSE), dict(BY_URI, state="paused")),
+    "untagged, with colons": (player(COLONS), dict(NAMELESS, title="Take 5: The End")),
+    "nameless, paused": (player(NO_NAME, **PAUSE), dict(NAMELESS, state="paused")),
+    "nameless, without a uri": (player(dict(UNTAGGED, uri=None)), NAMELESS),
+    "episode": (player(EPISODE, "episode"), THE_EPISODE),
+    "episode with a track's fields": (player(TRACKLIKE, "episode"), THE_EPISODE),
+    "episode without a date": (player(UNDATED, "episode"), THE_EPISODE),
+    "episode of an uncounted show": (player(UNCOUNTED, "episode"), THE_EPISODE),
+    "episode without a show": (player(LONELY, "episode"), THE_LONELY),
+    "episode not told": (player(None, "episode"), dict(UNNAMED, kind="episode")),
+    "chapter as an episode": (player(EPISODE_OF_BOOK, "episode"), THE_EPISODE_OF_BOOK),
+    "chapter of an audiobook": (player(CHAPTER, "episode"), THE_CHAPTER),
+    "chapter with an author": (player(SIGNED, "episode"), dict(THE_CHAPTER, by=[ADA])),
+    "ad": (player(None, "ad"), THE_AD),
+    "ad with a track": (player(SONG, "ad"), THE_AD),
+    "ad by its item": (player(dict(SONG, type="ad")), THE_AD),
+    "unknown": (player(None, "unknown", timestamp=0), UNNAMED),
+    "track not told": (player(None), dict(UNNAMED, kind="track")),
+    "new type": (player(HOLOGRAM, "hologram"), dict(THE_TRACK, kind="hologram")),
     "new type beside a track": (player(SONG, "hologram"), THE_TRACK),
+    "idle device": (player(None, "unknown", **IDLE), NOTHING),
+    "idle after a track": (player(None, **PAUSE), NOTHING),
+    "idle after an ad": (player(None, "ad", **IDLE), NOTHING),
     "nothing": (None, NOTHING),
 }
 
 
-def strict_json(text: str) -> Any:
-    """Read JSON as a browser does, which knows neither NaN nor Infinity."""
-
-    def refuse(word: str) -> None:
-        raise ValueError(word)
-
-    return json.loads(text, parse_constant=refuse)
-
-
-def is_ms(value: Any) -> bool:
-    return value is None or (type(value) is int and value >= 0)
-
-
-def is_link(value: Any, start: str = f"{OPEN}/") -> bool:
-    return value is None or (isinstance(value, str) and value.startswith(start))
-
-
-def flaw(now: Payload) -> str | None:
-    """Tell what is wrong with the form of an answer of /now-playing, if anything is."""
-    links = [*now["by"], *([now["from"]] if now["from"] else [])]
-    checks = {
-        "keys": now.keys() == NOTHING.keys() | {"poll_after_ms"},
-        "state": now["state"] in STATES,
-        "kind": now["kind"] is None or isinstance(now["kind"], str),
-        "title": isinstance(now["title"], str)
-        or (now["title"] is None and now["state"] not in ("playing", "paused")),
-        "url": is_link(now["url"]),
-        "links": all(one.keys() == {"name", "url"} for one in links),
-        "names": all(one["name"] and isinstance(one["name"], str) for one in links),
-        "their urls": all(is_link(one["url"]) for one in links),
-        "image": is_link(now["image"], "https://i.scdn.co/"),
-        "explicit": type(now["explicit"]) is bool,
-        "progress_ms": is_ms(now["progress_ms"]),
-        "duration_ms": is_ms(now["duration_ms"]),
-        "poll_after_ms": type(now["poll_after_ms"]) is int and now["poll_after_ms"] > 0,
-    }
-    return next((name for name, fine in checks.items() if not fine), None)
-
-
 @pytest.mark.parametrize(("payload", "expected"), PAYLOADS.values(), ids=PAYLOADS)
 def test_known_answer_is_read(payload: Payload | None, expected: Payload) -> None:
-    now = read(payload)
-    assert now
-    assert now.as_json() == expected
+    assert told(payload) == expected
 
 
 def test_every_known_answer_is_shown(
@@ -282,311 +182,180 @@ def test_every_known_answer_is_shown(
     for name, (payload, expected) in PAYLOADS.items():
         clock.advance(2.5)
         spotify.play(payload)
-        told = browser.json()
-        assert flaw(told) is None, name
-        assert told == expected | {"poll_after_ms": told["poll_after_ms"]}, name
+        answer = browser.json()
+        assert flaw(answer) is None, name
+        assert answer == expected | {"poll_after_ms": answer["poll_after_ms"]}, name
         page = browser.get("/").get_data(as_text=True)
         assert f'data-state="{expected["state"]}"' in page, name
-        by = [one["name"] for one in expected["by"]] if expected["title"] else []
-        for shown in filter(None, [expected["title"], *by]):
-            assert str(escape(shown)) in page, name
+        assert str(escape(expected["title"] or "")) in page, name
         assert spotify.calls[-1].query == {"additional_types": "track,episode"}
     assert spotify.count("player") == len(PAYLOADS)
 
 
-def test_empty_200_means_nothing_plays(browser: Browser, spotify: StandIn) -> None:
-    spotify.fail("player", "empty_200")
-    browser.log_in()
-    assert browser.json() == NOTHING | {"poll_after_ms": 30_000}
-
-
-@pytest.mark.parametrize(
-    "payload", [{}, [], [TRACK], "x", "", 123, 0, True, False, {"error": {}}, math.nan]
-)
+@pytest.mark.parametrize("payload", [{}, [], [player(SONG)], "x", 0, {"error": {}}])
 def test_answer_that_is_no_player_answer_is_not_read(payload: Any) -> None:
     assert read(payload) is None
 
 
 # ---- Mutants: every field of every kind of answer dropped, nulled and retyped
 
-Path = tuple[str | int, ...]
-OTHERS = ["text", -7, 0.5, [1], {"a": 1}, True, 10**400, math.nan, math.inf, None]
-BASES = {
-    "track": player(SONG | BEFORE_2026),
-    "local file": LOCAL,
-    "local file without a name tag": player(FILE | {"name": None}),
-    "episode": PODCAST,
-    "paused chapter": player(CHAPTER, "episode", is_playing=False),
-    "ad": AD,
-    "unknown": UNKNOWN,
-}
-# Which of the fields may change state, kind and title; any may become null or odd.
-CONCERNS: dict[str, set[Path]] = {
-    "state": {("is_playing",), ("item",), ("item", "name"), ("item", "uri")},
-    "kind": {("item",), ("item", "type"), ("item", "is_local"), ("item", "uri")},
-    "title": {("item",), ("item", "name"), ("item", "uri")},
-}
-WITHOUT_ITEM = CONCERNS | {
-    "state": {("item",), ("currently_playing_type",)},
-    "kind": {("item",), ("currently_playing_type",)},
-}
+ODD = ["text", -7, 0.5, [1], {"a": 1}, True, 10**400, math.nan, math.inf, None]
+BASES = ["track", "paused", "untagged", "episode", "chapter of an audiobook"]
+BASES += ["chapter as an episode", "ad", "unknown", "idle device"]
+# The fields that may change the state, the kind or the title.
+DECISIVE: set[Path] = {("is_playing",), ("currently_playing_type",), ("item",)}
+DECISIVE |= {("item", name) for name in ("name", "type", "uri", "is_local")}
+DECISIVE |= {("item", name) for name in ("show", "audiobook", "release_date")}
+DECISIVE |= {("item", "show", "total_episodes")}
 
 
-def paths(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Give the path of every field, however deep."""
-    inner = value.items() if isinstance(value, dict) else ()
-    for key, field in enumerate(value) if isinstance(value, list) else inner:
-        yield (*path, key)
-        yield from paths(field, (*path, key))
+def flaw(now: Payload) -> str | None:
+    """Name the field of an answer of /now-playing that has a wrong form, if any."""
+    links = [*now["by"], *([now["from"]] if now["from"] else [])]
+    urls = [now["url"], *(link["url"] for link in links)]
+    titles = [now["title"]] if now["state"] in ("playing", "paused") else []
+    texts = [*titles, *(link["name"] for link in links)]
+    times = [now["progress_ms"], now["duration_ms"]]
+    checks = {
+        "keys": now.keys() == NOTHING.keys() | {"poll_after_ms"},
+        "state": now["state"] in STATES,
+        "kind": isinstance(now["kind"], (str, type(None))),
+        "texts": all(text and isinstance(text, str) for text in texts),
+        "urls": all(url is None or url.startswith(f"{OPEN}/") for url in urls),
+        "image": (now["image"] or ART).startswith(ART),
+        "explicit": type(now["explicit"]) is bool,
+        "times": all(ms is None or (type(ms) is int and ms >= 0) for ms in times),
+        "poll_after_ms": type(now["poll_after_ms"]) is int and now["poll_after_ms"] > 0,
+    }
+    return next((name for name, fine in checks.items() if not fine), None)
 
 
-def at(payload: Any, path: Path) -> Any:
-    for key in path:
-        payload = payload[key]
-    return payload
+def mutants(value: Any) -> Iterator[tuple[Path, Any]]:
+    """Give each copy with one field, however deep, dropped or odd; and its path."""
+    fields = dict(enumerate(value)) if isinstance(value, list) else value
+    for key in fields if isinstance(fields, dict) else ():
+        others = {name: field for name, field in fields.items() if name != key}
+        changes: list[tuple[Path, Any]] = [((), {})]
+        changes += [((), {key: odd}) for odd in ODD]
+        changes += [(path, {key: field}) for path, field in mutants(fields[key])]
+        for path, change in changes:
+            mutant = others | change
+            yield (key, *path), list(mutant.values()) if fields is not value else mutant
 
 
-def mutants(base: Payload) -> Iterator[tuple[str, Path, Payload]]:
-    """Give every mutant of an answer with its name and the path that was mutated."""
-    for path in paths(base):
-        *parents, last = path
-        dropped = deepcopy(base)
-        del at(dropped, tuple(parents))[last]
-        yield f"{path} dropped", path, dropped
-        for other in OTHERS:
-            if type(other) is type(at(base, path)) and not isinstance(other, str):
-                continue
-            retyped = deepcopy(base)
-            at(retyped, tuple(parents))[last] = other
-            yield f"{path} = {str(other)[:9]}", path, retyped
-
-
-@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
-def test_no_mutant_brings_the_app_out_of_step(
-    base: Payload, browser: Browser, spotify: StandIn, clock: Clock
-) -> None:
-    browser.log_in()
-    spotify.play(base)
-    before = browser.json()
-    concerns = CONCERNS if base["item"] else WITHOUT_ITEM
-    wrong: list[object] = []
-    for name, path, mutant in mutants(base):
-        clock.advance(2.5)
-        spotify.play(mutant)
-        spotify.forget()
-        answer = browser.get("/now-playing")
-        page = browser.get("/")
-        statuses = answer.status_code, page.status_code
-        if statuses != (200, 200) or spotify.count("player") != 1:
-            wrong.append((name, statuses, spotify.count("player")))
-            continue
-        now = strict_json(answer.get_data(as_text=True))
-        changed = {field for field in concerns if now[field] != before[field]}
-        unexpected = {field for field in changed if path not in concerns[field]}
-        shown = f'data-state="{now["state"]}"' in page.get_data(as_text=True)
-        if flaw(now) or unexpected or now["state"] == "nothing" or not shown:
-            wrong.append((name, flaw(now), now))
+@pytest.mark.parametrize("name", BASES)
+def test_no_mutant_is_read_as_something_else(name: str) -> None:
+    base = PAYLOADS[name][0]
+    assert base
+    before, wrong = told(base), []
+    for path, mutant in mutants(base):
+        now = told(mutant)
+        json.dumps(now, allow_nan=False).encode()
+        changed = any(now[it] != before[it] for it in ("state", "kind", "title"))
+        idle = mutant.get("item") is None and mutant.get("is_playing") is False
+        if (
+            flaw(now | {"poll_after_ms": 1})
+            or (changed and path not in DECISIVE)
+            or (now["state"] == "nothing") != idle
+        ):
+            wrong.append((path, now))
     assert wrong == []
 
 
 # ---- Hostile text, links and pictures
 
-TEXTS = {
-    "markup": "<script>alert(1)</script><img src=x onerror=alert(1)>",
-    "quotes": "\" onload='alert(1)' x=\"",
-    "an entity": "&lt;b&gt; &amp; {{ 7 * 7 }} {% raw %}",
-    "right to left": "\u202e\u05e9\u05dc\u05d5\u05dd\u202c (live)",
-    "emoji": "\U0001f469\u200d\U0001f680\U0001f3a7",
-    "NUL": "a\0b",
-    "a lone surrogate": "a\ud800b",
-    "a reversed pair": "a\udc00\ud83db",
-    "5,000 characters": "<i>long" * 714 + "<i>",
-}
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+TEXTS = [MARKUP, "\" onload='alert(1)' x=\"", "&lt;b&gt; &amp; {{ 7 * 7 }} {% raw %}"]
+TEXTS += ["\u202e\u05e9\u05dc\u05d5\u05dd\u202c", "a\0b", "a\ud800b", "a\udc00\ud83db"]
 PLACES: dict[str, Callable[[str], Payload]] = {
-    "title": lambda text: player(SONG | {"name": text}),
-    "artist": lambda text: player(SONG | {"artists": [thing("artist", text)]}),
-    "album": lambda text: player(SONG | {"album": ALBUM | {"name": text}}),
-    "artist without a link": lambda text: player(
-        SONG | {"artists": [thing("artist", text) | NO_IDS]}
-    ),
-    "album without a link": lambda text: player(
-        SONG | {"album": thing("album", text) | NO_IDS}
-    ),
-    "show": lambda text: player(EPISODE | {"show": SHOW | {"name": text}}, "episode"),
-    "kind": lambda text: player(SONG | {"type": text, "name": None}),
+    "title": lambda text: SONG | {"name": text},
+    "artist": lambda text: SONG | {"artists": [thing("artist", text)]},
+    "artist without a link": lambda text: SONG | {"artists": [{"name": text}]},
+    "album": lambda text: SONG | {"album": ALBUM | {"name": text}},
+    "album without a link": lambda text: SONG | {"album": {"name": text}},
+    "show": lambda text: EPISODE | {"show": SHOW | {"name": text}},
+    "kind": lambda text: SONG | {"type": text, "name": None},
 }
-FIELDS: dict[str, Callable[[Payload], str]] = {
-    "title": lambda now: now["title"],
-    "artist": lambda now: now["by"][0]["name"],
-    "album": lambda now: now["from"]["name"],
-    "artist without a link": lambda now: now["by"][0]["name"],
-    "album without a link": lambda now: now["from"]["name"],
-    "show": lambda now: now["by"][0]["name"],
-    "kind": lambda now: now["kind"],
-}
+HOSTILE = [("title", text) for text in TEXTS] + [(place, MARKUP) for place in PLACES]
 
 
-def displayable(text: str) -> str:
-    """Return text with replacements for what neither HTML nor UTF-8 can hold."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_hostile_text_is_shown_as_text(
-    text: str, browser: Browser, spotify: StandIn, clock: Clock
-) -> None:
-    browser.log_in(person=text)
-    shown = displayable(text)
-    for place, payload in PLACES.items():
-        clock.advance(2.5)
-        spotify.play(payload(text))
-        json_answer = browser.get("/now-playing").get_data(as_text=True)
-        assert FIELDS[place](strict_json(json_answer)) == shown, place
-        for path in ("/", "/now-playing"):
-            answer = browser.get(path, Accept="text/html")
-            page = answer.get_data().decode("utf-8")
-            assert answer.status_code == 200
-            assert str(escape(shown)) in page, place
-            assert shown == str(escape(shown)) or shown not in page, place
-    clock.advance(2.5)
-    spotify.play(None)
-    page = browser.get("/").get_data(as_text=True)
-    assert page.count(str(escape(shown))) == 2  # the account's name and ID
-    assert shown == str(escape(shown)) or shown not in page
-
-
-LINKS: list[Any] = [
-    "javascript:alert(1)",
-    "JavaScript:alert(1)//https://open.spotify.com/",
-    "data:text/html,https://open.spotify.com/",
-    "http://open.spotify.com/track/1",
-    "//open.spotify.com/track/1",
-    "/track/1",
-    "https://open.spotify.com.evil.com/track/1",
-    "https://open.spotify.com@evil.com/track/1",
-    "https://open.spotify.com:x@evil.com/track/1",
-    "https://x@open.spotify.com/track/1",
-    "https://evil.com/https://open.spotify.com/",
-    "https://evilopen.spotify.com.co/",
-    "https://open.spotify.com\\@evil.com/",
-    "https://open.spotify.com\\.evil.com/",
-    "https://open.spotify.com/a b",
-    " https://open.spotify.com/track/1",
-    "https://open.spotify.com/\n",
-    "https://open.spotify.com/\0",
-    'https://open.spotify.com/" onclick="alert(1)',
-    "https://open.spotify.com/'><script>alert(1)</script>",
-    "https://open.spotify.com/\u202ekcart",
-    "https://open.spotify.com/" + "a" * 5_000,
-    "https://\u043epen.spotify.com/track/1",
-    "",
-    None,
-    7,
-    ["https://open.spotify.com/track/1"],
-]
-
-
-@pytest.mark.parametrize("url", LINKS, ids=repr)
-def test_link_that_leads_elsewhere_is_dropped(url: Any) -> None:
-    urls = {"external_urls": {"spotify": url}}
-    song = SONG | urls | {"artists": [ARTISTS[0] | urls], "album": ALBUM | urls}
-    now = read(player(song))
-    assert now
-    assert (now.url, now.by[0].url, now.source) == (
-        None,
-        None,
-        ("Weather, Mostly", None),
-    )
-    assert (now.title, now.by[0].name) == ("Second-Best Umbrella", "Odile Marsh")
-
-
-BAD_PICTURES: list[Any] = [
-    "javascript:alert(1)",
-    "data:image/svg+xml,https://i.scdn.co/",
-    "http://i.scdn.co/x",
-    "ftp://i.scdn.co/x",
-    "//i.scdn.co/x",
-    "/image/x",
-    "https://i.scdn.co.evil.com/x",
-    "https://evilscdn.co/x",
-    "https://scdn.co.evil/x",
-    "https://evilspotifycdn.com/x",
-    "https://x@i.scdn.co/y",
-    "https://evil.com:x@i.scdn.co/y",
-    "https://i.scdn.co@evil.com/y",
-    "https://evil.com/i.scdn.co",
-    "https://evil.com/.scdn.co",
-    "https://evil.com?.scdn.co",
-    "https://evil.com#.scdn.co",
-    "https://evil.com\\.scdn.co/x",
-    "https://i.scdn.co\\@evil.com/x",
-    "https://i.scdn.co/a b",
-    "https://i.scdn.co/\n",
-    'https://i.scdn.co/" onerror="alert(1)',
-    "https://i.scdn.co:80:80/x",
-    "https://[i.scdn.co",
-    "https://[",
-    "https://",
-    "https://127.0.0.1/x",
-    "https://\u2139.scdn.co/x",
-    "",
-    None,
-    7,
-    {"url": f"{ART}/x"},
-]
-
-
-@pytest.mark.parametrize("url", BAD_PICTURES, ids=repr)
-def test_picture_from_elsewhere_is_dropped(url: Any) -> None:
-    bad = {"url": url, "width": 300, "height": 300}
-    images = {"images": [bad, *pictures(64)]}
-    assert getattr(read(player(SONG | {"album": ALBUM | images})), "image", "") == (
-        f"{ART}/64"
-    )
-    alone = player(EPISODE | {"images": [bad], "show": SHOW | {"images": [bad]}})
-    now = read(alone)
-    assert now
-    assert now.image is None
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "https://i.scdn.co",
-        "https://mosaic.scdn.co",
-        "https://image-cdn-ak.spotifycdn.com",
-    ],
-)
-def test_picture_from_a_host_of_spotify_is_shown(
-    host: str, browser: Browser, spotify: StandIn
-) -> None:
-    spotify.play(player(SONG | {"album": ALBUM | {"images": pictures(300, host=host)}}))
-    browser.log_in()
-    assert browser.json()["image"] == f"{host}/300"
-    assert f'src="{host}/300"' in browser.get("/").get_data(as_text=True)
-
-
-def test_bad_links_and_pictures_leave_no_trace_on_the_page(
     browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
     browser.log_in()
-    for url in ("https://i.scdn.co.evil.com/x", "javascript:alert(1)", "//evil.com/x"):
+    for place, text in HOSTILE:
         clock.advance(2.5)
-        urls = {"external_urls": {"spotify": url}, "images": [{"url": url}]}
-        spotify.play(player(SONG | urls | {"album": ALBUM | urls}))
-        page = browser.get("/").get_data(as_text=True)
-        assert "Second-Best Umbrella" in page
-        assert url not in page
-        assert "evil.com" not in browser.get("/now-playing").get_data(as_text=True)
+        spotify.play(player(PLACES[place](text)))
+        shown = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+        told_as_json = browser.get("/now-playing").get_data(as_text=True)
+        assert json.dumps(shown) in told_as_json, place
+        page = browser.get("/").get_data().decode("utf-8")
+        assert str(escape(shown)) in page, place
+        assert shown == escape(shown) or shown not in page, place
 
 
-def test_pictures_of_a_stand_in_are_shown_only_when_it_is_the_api() -> None:
-    song = player(
-        SONG | {"album": ALBUM | {"images": pictures(300, host="http://x:1")}}
-    )
-    look = partial(read, song)
-    answers = [look(), look("http://x:1"), look("http://x"), look("http://x:11")]
-    assert [now.image for now in answers if now] == [None, "http://x:1/300", None, None]
+def test_long_text_and_long_lists_are_cut() -> None:
+    name, artists = "<i>long" * 700, [thing("artist", "x" * 600)] * 999
+    images = pictures(*range(1, 999))
+    now = read(player(SONG | {"name": name, "artists": artists, "images": images}))
+    assert now
+    assert (now.title, len(now.by), now.by[0].name) == (name[:500], 50, "x" * 500)
+    assert now.image == f"{ART}/10"
+
+
+WRONG_URLS = """
+javascript:alert(1)//https://HOST/  data:image/svg+xml,https://HOST/  http://HOST/x
+//HOST/x  /x  https://x@HOST/x  https://HOST@evil.com/x  https://HOST:x@evil.com/x
+https://HOST.evil.com/x  https://evil.com/https://HOST/  https://evil.com?.HOST/x
+https://evil.com#.HOST/x  https://evil.com\\.HOST/  https://HOST\\@evil.com/
+https://[HOST/x  https://HOST/"onclick="alert(1)  https://HOST/'><script>alert(1)</script>
+https://HOST/\u202ekcart  https://\u2139HOST/x  https://evilscdn.co/x"""
+
+
+def wrong_urls(host: str) -> list[Any]:
+    urls = [f" https://{host}/", f"https://{host}/a b", f"https://{host}/\n"]
+    urls += [
+        f"https://{host}/" + "a" * 5_000,
+        *WRONG_URLS.replace("HOST", host).split(),
+    ]
+    return [*urls, None, 7, [f"https://{host}/"]]
+
+
+@pytest.mark.parametrize("url", wrong_urls("open.spotify.com"), ids=repr)
+def test_link_that_leads_elsewhere_is_dropped(url: Any) -> None:
+    bad = {"external_urls": {"spotify": url}}
+    song = SONG | bad | {"artists": [ARTISTS[0] | bad], "album": ALBUM | bad}
+    links = [{"name": "Odile Marsh", "url": None}]
+    album = {"name": "Weather, Mostly", "url": None}
+    assert told(player(song)) == THE_TRACK | {"url": None, "by": links, "from": album}
+
+
+@pytest.mark.parametrize("url", wrong_urls("i.scdn.co"), ids=repr)
+def test_picture_from_elsewhere_is_dropped(url: Any) -> None:
+    bad = {"url": url, "width": 300}
+    for images, shown in ([[bad], None], [[bad, *pictures(64)], f"{ART}/64"]):
+        assert told(player(dict(SONG, album={"images": images})))["image"] == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "art_origin", "shown"),
+    [
+        ("https://i.scdn.co/image/1", None, True),
+        ("https://mosaic.scdn.co/300/1", None, True),
+        ("https://image-cdn-ak.spotifycdn.com/1", "http://x:1", True),
+        ("http://x:1/art/1.svg?size=300", "http://x:1", True),
+        ("http://x:1/art/1.svg?size=300", None, False),
+        ("http://x:11/art/1.svg?size=300", "http://x:1", False),
+        ("http://x:1@evil.com/", "http://x:1", False),
+        ('http://x:1/" onerror="alert(1)', "http://x:1", False),
+    ],
+)
+def test_pictures_of_spotify_and_of_the_configured_api_are_shown(
+    url: str, art_origin: str | None, shown: bool
+) -> None:
+    now = read(player(SONG | {"images": [{"url": url}], "album": None}), art_origin)
+    assert now
+    assert now.image == (url if shown else None)
 
 
 @pytest.mark.parametrize(
@@ -594,26 +363,14 @@ def test_pictures_of_a_stand_in_are_shown_only_when_it_is_the_api() -> None:
     [
         ([640, 300, 64], 300),
         ([64, 300, 640], 300),
-        ([640, 301, 299], 301),
         ([640, 299, 64], 640),
         ([64, 160], 160),
-        ([160, 64], 160),
-        ([2000], 2000),
         ([None, 64], 64),
-        ([None, 640], 640),
         ([None], None),
     ],
 )
 def test_smallest_picture_of_300_px_is_chosen_or_else_the_largest(
     widths: list[int | None], chosen: int | None
 ) -> None:
-    now = read(player(SONG | {"album": ALBUM | {"images": pictures(*widths)}}))
-    assert now
-    assert now.image == f"{ART}/{chosen}"
-
-
-def test_first_picture_is_chosen_where_no_widths_are_told() -> None:
-    images = [{"url": f"{ART}/first"}, {"url": f"{ART}/second"}]
-    now = read(player(SONG | {"album": ALBUM | {"images": images}}))
-    assert now
-    assert now.image == f"{ART}/first"
+    album = ALBUM | {"images": pictures(*widths)}
+    assert told(player(SONG | {"album": album}))["image"] == f"{ART}/{chosen}"

@@ -7,12 +7,11 @@ import select
 import sys
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 from flask import Flask, Response, g, request
-
-from config import Config
 
 ROUTINE = ("main", "now_playing", "static", "healthz", "readyz")
 
@@ -28,29 +27,25 @@ class App(Flask):
         log.error("%s at\n%s", exc_info[0].__name__, places)
 
 
-class _Handler(logging.StreamHandler[Any]):
-    """Writes to stderr, but drops lines that nobody reads instead of waiting."""
+class StderrHandler(logging.StreamHandler[Any]):
+    """Drops lines that nobody reads, instead of waiting until somebody does."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            writable = select.select([], [self.stream], [], 0)[1]
-        except (OSError, ValueError, TypeError):  # not a file, or on Windows
-            writable = [self.stream]
+        writable = True
+        with suppress(OSError, ValueError, TypeError):  # not a file, or on Windows
+            writable = bool(select.select([], [self.stream], [], 0)[1])
         if writable:
             super().emit(record)
 
 
-def install(app: Flask, config: Config) -> None:
-    """Log each request of this app, and log to stderr unless somebody set that up."""
+def install(app: Flask) -> None:
+    """Log each request, and log to stderr unless somebody has set that up already."""
     if not log.hasHandlers():
-        handler = _Handler(sys.stderr)
-        form = "%(asctime)s %(levelname)s %(message)s"
-        handler.setFormatter(logging.Formatter(form))
+        handler = StderrHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
     if log.level == logging.NOTSET:
         log.setLevel(logging.INFO)
-    if not config.redis_url:
-        log.info("logins live in this process: to have more than one, set REDIS_URL")
 
     @app.before_request
     def start() -> None:
@@ -58,16 +53,14 @@ def install(app: Flask, config: Config) -> None:
 
     @app.after_request
     def finish(response: Response) -> Response:
-        # Pages and polls that go well would bury the rest, and cost a sixth more time.
+        # Pages and polls that go well would bury the rest.
         routine = response.status_code < 400 and request.endpoint in ROUTINE
-        level = logging.DEBUG if routine else logging.INFO
-        if log.isEnabledFor(level):
-            log.log(
-                level,
-                "%s %s %d %.1f ms",
-                quote(request.method),
-                quote(request.path),  # without the query, which may hold a code
-                response.status_code,
-                1000 * (time.perf_counter() - g.started),
-            )
+        log.log(
+            logging.DEBUG if routine else logging.INFO,
+            "%s %s %d %.1f ms",
+            quote(request.method),
+            quote(request.path),  # without the query, which may hold a code
+            response.status_code,
+            1000 * (time.perf_counter() - g.started),
+        )
         return response

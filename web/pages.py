@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from config import DASHBOARD, Config
-from problems import KINDS, Problem
+from problems import KINDS, Problem, spread_out
 from users import Current
 
 from .security import cookie_name
@@ -28,80 +29,58 @@ class Pages:
 
     def __init__(self, app: Flask, config: Config) -> None:
         app.config["SEND_FILE_MAX_AGE_DEFAULT"] = STATIC_SECONDS
-        _add_template_globals(app, config)
         app.register_error_handler(Problem, _problem)
         app.register_error_handler(HTTPException, _http_error)
-        self._notice_cookie = cookie_name(config, "now_playing_notice")
-        self._secure = config.secure
+        _add_template_globals(app, config)
+        # A cookie of its own: another tab may change the session in the meantime.
+        self._notice: dict[str, Any] = {
+            "key": cookie_name(config, "now_playing_notice"),
+            "secure": config.secure,
+            "httponly": True,
+            "samesite": "Lax",
+        }
 
     def welcome(self, problem_name: str | None = None) -> Response:
         """Return the main page of somebody who is not logged in.
 
         problem_name: what led here; else what notify() left, if anything.
         """
-        left = request.cookies.get(self._notice_cookie)
+        left = request.cookies.get(self._notice["key"])
         name = problem_name or left
         notice = Problem(name) if name in KINDS else None
-        page = render_template("index.html", user_id=None, notice=notice)
-        response = make_response(page)
+        response = make_response(render_template("index.html", notice=notice))
         if left and request.method == "GET":
-            self._set_notice(response, "", 0)
+            response.delete_cookie(**self._notice)
         return response
 
     def notify(self, response: BaseResponse, error: str) -> BaseResponse:
-        """Let the next main page say what error Spotify's login page came back with.
-
-        In a cookie of its own: the session may have changed in another tab meanwhile.
-        """
+        """Let the next main page say what Spotify's login page came back with."""
         name = "cancelled" if error == "access_denied" else "login_failed"
-        self._set_notice(response, name, NOTICE_SECONDS)
+        response.set_cookie(value=name, max_age=NOTICE_SECONDS, **self._notice)
         return response
-
-    def _set_notice(self, response: BaseResponse, value: str, seconds: int) -> None:
-        response.set_cookie(
-            self._notice_cookie,
-            value,
-            max_age=seconds,
-            secure=self._secure,
-            httponly=True,
-            samesite="Lax",
-        )
 
     def main(self, user_id: str, current: Current) -> str:
         """Return the main page of somebody who is logged in."""
-        return render_template(
-            "index.html",
-            user_id=user_id,
-            account=current.account,
-            now=current.playing,
-            problem=current.problem,
-            poll_after_ms=current.poll_after_ms,
-        )
+        account, shown = current.account, _shown(current)
+        return render_template("index.html", user_id=user_id, account=account, **shown)
 
     def player(self, current: Current) -> Response:
         """Return what plays as JSON, or as the player's HTML if that is preferred."""
         if not current.playing:
             raise current.problem or Problem("unreachable")
+        shown = _shown(current)
         if _wants_html():
-            return make_response(
-                render_template(
-                    "player.html",
-                    now=current.playing,
-                    poll_after_ms=current.poll_after_ms,
-                )
-            )
+            return make_response(render_template("player.html", **shown))
         facts = current.playing.as_json()
-        return jsonify(**facts, poll_after_ms=current.poll_after_ms)
+        return jsonify(**facts, poll_after_ms=shown["poll_after_ms"])
 
-    def player_problem(self, problem: Problem) -> Response:
-        """Return a problem in the same two forms."""
-        wait = problem.poll_after_ms
-        if _wants_html():
-            page = render_template("player.html", problem=problem, poll_after_ms=wait)
-            return _answer(make_response(page), problem)
-        message = f"{problem.message} {problem.advice}"
-        answer = jsonify(error=problem.error, message=message, poll_after_ms=wait)
-        return _answer(answer, problem)
+
+def _shown(current: Current) -> dict[str, Any]:
+    """Return what the player's template shows."""
+    wait = current.problem.poll_after_ms if current.problem else 0
+    if current.playing:
+        wait = spread_out(current.playing.poll_after_ms)
+    return {"now": current.playing, "problem": current.problem, "poll_after_ms": wait}
 
 
 def _wants_html() -> bool:
@@ -113,8 +92,21 @@ def _wants_html() -> bool:
 def _problem(problem: Problem) -> Response:
     if problem.name == "invalid_state":
         log.warning("login refused: invalid state")
-    page = render_template("problem.html", problem=problem)
-    return _answer(make_response(page), problem)
+    if request.endpoint != "now_playing":
+        response = make_response(render_template("problem.html", problem=problem))
+    elif _wants_html():
+        shown = _shown(Current(None, None, problem))
+        response = make_response(render_template("player.html", **shown))
+    else:
+        response = jsonify(
+            error=problem.error,
+            message=f"{problem.message} {problem.advice}",
+            poll_after_ms=problem.poll_after_ms,
+        )
+    response.status_code = problem.status
+    if problem.retry_after:
+        response.headers["Retry-After"] = str(problem.retry_after)
+    return response
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -122,13 +114,6 @@ def _http_error(error: HTTPException) -> Response:
     response.status_code = error.code or 500
     allow = [value for name, value in error.get_headers() if name == "Allow"]
     response.headers.extend(("Allow", value) for value in allow)
-    return response
-
-
-def _answer(response: Response, problem: Problem) -> Response:
-    response.status_code = problem.status
-    if problem.retry_after:
-        response.headers["Retry-After"] = str(problem.retry_after)
     return response
 
 

@@ -24,7 +24,15 @@ log = logging.getLogger("now_playing")
 def install(app: Flask, config: Config) -> None:
     """Check every request, and give every answer its headers."""
     app.url_map.merge_slashes = False  # or a redirect would repeat the query
-    _set_cookie_rules(app, config)
+    # As the OWASP session management cheat sheet has it.
+    app.config.update(
+        SECRET_KEY=config.secret_key,
+        SESSION_COOKIE_NAME=cookie_name(config, "now_playing"),
+        SESSION_COOKIE_SECURE=config.secure,
+        SESSION_COOKIE_SAMESITE="Lax",  # Strict would lose it at the callback
+        SESSION_REFRESH_EACH_REQUEST=False,
+        PERMANENT_SESSION_LIFETIME=timedelta(days=COOKIE_DAYS),
+    )
     own_hosts = _own_hosts(config.origin)
     headers = _headers(config)
 
@@ -56,21 +64,8 @@ def argument(name: str) -> str:
 
 
 def cookie_name(config: Config, name: str) -> str:
-    """Return a cookie's full name; a browser protects the prefix __Host-."""
-    # Cookies ignore ports, so the name has to be the app's own.
+    """Return a cookie's full name, which is the app's own, as cookies ignore ports."""
     return f"__Host-{name}" if config.secure else name
-
-
-def _set_cookie_rules(app: Flask, config: Config) -> None:
-    """Set up the session cookie (OWASP session management cheat sheet)."""
-    app.config.update(
-        SECRET_KEY=config.secret_key,
-        SESSION_COOKIE_NAME=cookie_name(config, "now_playing"),
-        SESSION_COOKIE_SECURE=config.secure,
-        SESSION_COOKIE_SAMESITE="Lax",  # Strict would lose it at the callback
-        SESSION_REFRESH_EACH_REQUEST=False,
-        PERMANENT_SESSION_LIFETIME=timedelta(days=COOKIE_DAYS),
-    )
 
 
 def _own_hosts(origin: str) -> set[str]:
@@ -88,9 +83,8 @@ def _move_to_own_host(config: Config, host: str) -> BaseResponse:
     have to be at the one right name before any cookie is set.
     """
     own = urlsplit(config.origin)
-    port = _loopback_port(own.scheme, host)
-    own_ports = (port_of(own), config.port)
-    if not (is_local(own) and port in own_ports and request.method in ("GET", "HEAD")):
+    ports = (port_of(own), config.port) if is_local(own) else ()
+    if request.method not in ("GET", "HEAD") or _loopback_port(host) not in ports:
         log.warning("unknown host %s: this app is at %s", quote(host), config.origin)
         raise Problem("wrong_host")
     query = quote(request.query_string, "=&%+")
@@ -98,10 +92,10 @@ def _move_to_own_host(config: Config, host: str) -> BaseResponse:
     return redirect(config.origin + path, 307)
 
 
-def _loopback_port(scheme: str, host: str) -> int | None:
+def _loopback_port(host: str) -> int | None:
     """Return the port of a Host header that names this machine, else None."""
     try:
-        uri = urlsplit(f"{scheme}://{host}")
+        uri = urlsplit(f"http://{host}")
         written_so = uri.netloc == host and "@" not in host
         return port_of(uri) if written_so and is_local(uri) else None
     except ValueError:
@@ -118,8 +112,9 @@ def _check_intent(endpoint: str | None, origin: str) -> None:
     if endpoint in ("login", "callback"):
         wanted &= headers.get("Sec-Fetch-Dest", "document") == "document"
     if endpoint == "logout":
-        source = headers.get("Origin") or headers.get("Referer")
-        own = source is None or _origin(source) == origin
+        source = headers.get("Origin") or headers.get("Referer") or origin
+        scheme, _, rest = source.partition("://")
+        own = f"{scheme}://{rest.partition('/')[0]}".lower() == origin
         # Older browsers do not send Sec-Fetch-Site, and others than browsers neither.
         site = headers.get("Sec-Fetch-Site", "same-origin" if own else "")
         wanted &= site in ("same-origin", "none")
@@ -127,26 +122,16 @@ def _check_intent(endpoint: str | None, origin: str) -> None:
         raise Problem("cross_site")
 
 
-def _origin(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}".lower()
-
-
 def _headers(config: Config) -> list[tuple[str, str]]:
-    pictures = "img-src 'self' https://*.scdn.co https://*.spotifycdn.com"
-    policy = [
-        "default-src 'none'",
-        "style-src 'self'",
-        "script-src 'self'",
-        "connect-src 'self'",
-        "manifest-src 'self'",
-        f"{pictures} {config.art_origin}" if config.art_origin else pictures,
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-        "form-action 'self'",
-    ]
+    pictures = f"https://*.scdn.co https://*.spotifycdn.com {config.art_origin or ''}"
     headers = [
-        ("Content-Security-Policy", "; ".join(policy)),
+        (
+            "Content-Security-Policy",
+            "default-src 'none'; style-src 'self'; script-src 'self'; "
+            "connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
+            "frame-ancestors 'none'; form-action 'self'; "
+            f"img-src 'self' {pictures.strip()}",
+        ),
         ("Referrer-Policy", "same-origin"),
         ("X-Content-Type-Options", "nosniff"),
         ("X-Frame-Options", "DENY"),

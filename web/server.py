@@ -13,7 +13,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from config import DASHBOARD, DEMO_CLIENT_ID, Config, ConfigError, read_environ
-from spotify.sender import QUEUE_PER_CALL
 
 HOME = Path(__file__).parent.parent
 GRACE_SECONDS = 20  # for requests in flight when the server is told to stop
@@ -96,8 +95,6 @@ def _serve(config: Config) -> None:
     from granian.server import Server
 
     _allow_open_files(2 * MOST_CONNECTIONS)
-    calls = config.threads + config.login_threads
-    waiting = QUEUE_PER_CALL * calls + config.most_waiting
     Server(
         "app:create_app",
         factory=True,
@@ -107,8 +104,9 @@ def _serve(config: Config) -> None:
         workers=config.workers,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_SECONDS,
-        # Enough for all who may wait at once, so that nobody else has to.
-        blocking_threads=calls + waiting + SPARE_THREADS,
+        # For each call to the API and a quarter as many to the accounts service, four
+        # may wait; and two, for each call, for another request of the same person.
+        blocking_threads=9 * config.threads + SPARE_THREADS,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=HEADER_MS, max_buffer_size=HEADER_BYTES

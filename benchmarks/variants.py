@@ -1,0 +1,44 @@
+"""The app with a crowd in its store, and its page from a bare Flask view."""
+
+import json
+import os
+import time
+from secrets import token_urlsafe
+
+from flask import Flask, render_template, session
+
+from app import create_app
+from config import Config, read_environ
+from spotify.client import Account, Token
+from spotify.playback import read
+from store.memory import MemoryStore
+from users import User
+
+from .double import PLAYING
+
+
+def crowded_app() -> Flask:
+    """Return the app with CROWD people logged in, each with strings of their own."""
+    config = Config.from_env(read_environ(os.environ))
+    store: MemoryStore[User] = MemoryStore(config, time.monotonic)
+    for name in map(str, range(int(os.environ["CROWD"]))):
+        playing = read(json.loads(PLAYING.replace("PERSON", name)))
+        token = Token(token_urlsafe(155), token_urlsafe(98), time.time() + 3600)
+        user = User(token, Account(name, name), playing, None, time.monotonic())
+        store.users.put(token_urlsafe(24), user)
+    return create_app(config, store)
+
+
+def bare_app() -> Flask:
+    """Return Flask with a session and the app's template, always of one person."""
+    app, now = Flask(__name__), read(json.loads(PLAYING.replace("PERSON", "p00000")))
+    app.secret_key, app.jinja_env = "aliens", create_app().jinja_env
+    facts = {"account": Account("p00000", "p00000"), "now": now, "poll_after_ms": 5000}
+
+    @app.get("/callback")
+    @app.get("/")
+    def main() -> str:
+        user_id = session.setdefault("user", token_urlsafe(24))
+        return render_template("index.html", user_id=user_id, **facts)
+
+    return app
