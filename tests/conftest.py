@@ -181,6 +181,7 @@ def make_app(spotify: StandIn, clock: Clock, request: pytest.FixtureRequest) -> 
 
     like: an app whose logins it shares.
     """
+
     def make(like: Flask | None = None, **settings: Any) -> Flask:
         flow = request.getfixturevalue("flow") if "flow" in request.fixturenames else ""
         config = Config(

@@ -231,7 +231,7 @@ TOKEN_FAULTS: dict[str, Fault] = {
             *("rate_limited", "rate_limited_text", "rate_limited_silent"),
             *("invalid_code", "invalid_grant", "refresh_expired", "invalid_client"),
             *("invalid_request", "server_error_html", "forbidden", "expired_token"),
-            *("html_200", "empty_200", "null_200", "list_200", "redirect", "reset"),
+            *("html_200", "empty_200", "null_200", "redirect", "reset"),
             *("cut_short", "not_http", "hang", "body drips", "gzip bomb", "no answer"),
         )
     },
@@ -322,6 +322,7 @@ def test_odd_lifetimes_of_a_token_do_no_harm(
     expires_in: Any, browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
     """C57: too short: renewed at the next look; too long: renewed when refused."""
+    spotify.play("track")
     spotify.fail("token", tampered(spotify, expires_in=expires_in))
     assert browser.log_in().status_code == 307
     assert shown(browser.get("/")) == "playing"
@@ -350,7 +351,7 @@ def test_login_without_a_usable_refresh_token_lasts_an_hour(
     "how",
     [
         *("rate_limited", "forbidden", "invalid_token", "server_error", "html_200"),
-        *("empty_200", "list_200", "object_200", "null_200", "reset", "hang"),
+        *("empty_200", "object_200", "null_200", "reset", "hang"),
         answer(200, {"id": ["x"], "display_name": 5}, CLOSE),
         answer(200, {"id": " ", "display_name": ""}, CLOSE),
     ],
@@ -563,9 +564,9 @@ def test_crowd_beyond_the_seats_queues_and_only_the_rest_is_told_busy(
         assert sum(poll.done() for poll in polls) == 3
         held.release()
         served = [poll.result() for poll in done]
-    for _, answer in turned_away:
-        assert (answer.status_code, answer.get_json()["error"]) == (503, "busy")
-        assert answer.get_json()["poll_after_ms"] in about(1_000, 2_000)
+    for _, told in turned_away:
+        assert (told.status_code, told.get_json()["error"]) == (503, "busy")
+        assert told.get_json()["poll_after_ms"] in about(1_000, 2_000)
     assert [answer.get_json()["state"] for _, answer in served] == ["playing"] * 5
     assert all(shown(browser.get("/")) == "playing" for browser, _ in turned_away)
     assert spotify.count("player") == 8
@@ -592,10 +593,10 @@ def test_strangers_at_a_hanging_accounts_service_stop_no_music(
     app = make_app(threads=1, deadline=60.0)
     browser = Browser(app, spotify)
     browser.log_in()
-    strangers = [Browser(app, spotify) for _ in range(24)]  # 4 calls, 16 may queue
-    with ThreadPoolExecutor(24) as pool, hold(spotify, "token") as held:
+    strangers = [Browser(app, spotify) for _ in range(8)]  # one call, four may queue
+    with ThreadPoolExecutor(8) as pool, hold(spotify, "token") as held:
         logins = [pool.submit(stranger.log_in) for stranger in strangers]
-        assert held.arrived(4)
+        assert held.arrived()
         assert browser.json()["state"] == "playing"
         busy = next(as_completed(logins, timeout=60)).result()
         assert (busy.status_code, 'data-state="busy"' in busy.text) == (503, True)

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from stand_in import StandIn
-from tests.conftest import CLIENT_ID, ORIGIN, SECRET, Browser, Clock, people, pending
+from tests.conftest import CLIENT_ID, ORIGIN, SECRET, Browser, Clock, pending, people
 
 REDIRECT_URI = f"{ORIGIN}/callback"
 LONG = "a" * 8192

@@ -63,7 +63,7 @@ def test_json_is_the_default_and_has_exactly_the_promised_keys(
     page = robin.get("/now-playing", **({"Accept": accept} if accept else {}))
     assert (page.status_code, page.mimetype) == (200, "application/json")
     facts = page.get_json()
-    assert facts.pop("poll_after_ms") in about(5_000)
+    assert facts.pop("poll_after_ms") in about(4_500)
     assert facts == {
         "state": "playing",
         "kind": "track",
@@ -85,7 +85,7 @@ def test_html_is_the_fragment_that_the_main_page_has_in_it(
     fragment = page.text.strip()
     assert (page.status_code, page.mimetype) == (200, "text/html")
     assert fragment.startswith('<section id="player" data-state="playing"')
-    assert 'data-poll-after-ms="5500"' in fragment
+    assert 'data-poll-after-ms="4950"' in fragment
     assert fragment.endswith("</section>")
     assert fragment in robin.get("/").text
 
@@ -136,18 +136,17 @@ def test_progress_counts_on_from_the_answer_to_the_end_of_the_track(
 @pytest.mark.parametrize(
     ("payload", "age", "expected"),
     [
-        (song(60_000), 0, 5_000),
-        (song(60_000), 1.5, 3_500),
-        (song(3_000), 0, 4_000),
-        (song(3_000), 1.5, 2_500),
+        (song(60_000), 0, 4_500),
+        (song(3_000), 0, 3_800),
+        (song(3_000), 1.5, 2_300),
         (song(500), 0, 2_000),
-        (song(500), 0.25, 1_750),
-        (ENDLESS, 1, 4_000),
-        (song(None), 1, 4_000),
+        (song(0), 1.5, 2_000),
+        (ENDLESS, 1, 4_500),
+        (song(None), 1, 4_500),
         (PAUSED, 1.5, 13_500),
-        (None, 1.5, 28_500),
-        (nameless("ad"), 0, 5_000),
-        (nameless("unknown"), 1.5, 3_500),
+        (None, 0, 27_000),
+        (nameless("ad"), 0, 4_500),
+        (nameless("unknown"), 1.5, 4_500),
     ],
 )
 def test_next_poll_comes_when_there_may_be_news(

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
 from flask import request
 
-import spotify as spotify_module
-from addresses import TAKEN_PATHS
-from config import Config
 from problems import KINDS
-from sender import Sender
 from stand_in import StandIn
-from store import MemoryStore
-from tests.conftest import CLIENT_ID
-from user import Token
+from tests.conftest import Browser, MakeApp
 
 HOME = Path(__file__).parent.parent
 README = (HOME / "README.md").read_text("utf-8")
+MODULES = {path for path in HOME.glob("*.py")} | {
+    path for room in ("spotify", "store", "web") for path in (HOME / room).glob("*.py")
+}
+
+
+def document(name: str) -> str:
+    path = HOME / "docs" / name
+    if not path.exists():
+        pytest.skip(f"docs/{name} is not written yet")
+    return path.read_text("utf-8")
 
 
 def names(pattern: str, text: str) -> set[str]:
@@ -28,44 +33,53 @@ def names(pattern: str, text: str) -> set[str]:
 
 
 def test_settings_are_the_same_everywhere() -> None:
-    table = README.partition("## Settings")[2].partition("\n## ")[0]
-    documented = names(r"`([A-Z_]{4,})`", table)
-    example = (HOME / ".env.example").read_text("utf-8")
-    assert documented == names(r"^([A-Z_]+)=$", example)
     config = (HOME / "config.py").read_text("utf-8")
-    assert documented == names(
-        r'(?:environ\.get|number|base_url)\(\s*"([A-Z_]+)"', config
-    )
+    read = names(r'(?:read|environ\.get)\(\s*"([A-Z_]+)"', config)
+    assert read == names(r"^([A-Z_]+)=$", (HOME / ".env.example").read_text("utf-8"))
+    assert read <= names(r"`([A-Z_]{4,})`", document("settings.md"))
 
 
-def test_routes_and_errors_are_all_told() -> None:
-    for path in (*TAKEN_PATHS, "/callback"):
-        assert f" {path}`" in README
-    errors = [name for name, kind in KINDS.items() if kind.poll_after]
-    for name in (*errors, "logged_out"):
-        assert f"`{name}`" in README
+def test_errors_of_the_api_are_all_told() -> None:
+    errors = {name for name, kind in KINDS.items() if kind.poll_after}
+    assert errors | {"logged_out"} <= names(r"`(\w+)`", document("api.md"))
+
+
+def test_links_lead_to_files() -> None:
+    document("settings.md")
+    for path in (HOME / "README.md", *HOME.glob("docs/*.md")):
+        for link in names(r"\]\((?!https?:)([^)#]+)", path.read_text("utf-8")):
+            assert (path.parent / link).exists(), link
 
 
 def test_drawing_of_the_modules_is_true() -> None:
-    drawing = README.partition("flowchart")[2].partition("```")[0]
-    drawn = names(r"<b>(\w+)</b>", drawing)
-    assert drawn == {path.stem for path in HOME.glob("*.py")} | {"stand_in"}
-    for user, used in re.findall(r"(\w+) --> (\w+)", drawing):
-        code = (HOME / f"{user}.py").read_text("utf-8")
-        assert re.search(rf"^(from {used} import|import {used}$)", code, re.M)
+    text = document("architecture.md")
+    drawing = text.partition("flowchart")[2].partition("```")[0]
+    drawn = {path.relative_to(HOME).parts[0].removesuffix(".py") for path in MODULES}
+    assert names(r"<b>(\w+)</b>", drawing) == drawn | {"stand_in"}
+    arrows = set(re.findall(r"(\w+) --> (\w+)", drawing))
+    imported = set()
+    for path in MODULES:
+        room = path.relative_to(HOME).parts[0].removesuffix(".py")
+        pattern = r"^ *(?:from|import) (\w+)"
+        imported |= {(room, it) for it in names(pattern, path.read_text("utf-8"))}
+    assert arrows <= imported
+    assert not [it for it in imported if it[1] in ("app", "stand_in", "tests")]
+    listed = names(r"^\| `([\w/]+\.py)` \|", text)
+    there = {str(it.relative_to(HOME)) for it in MODULES if it.name != "__init__.py"}
+    assert listed == there
 
 
 def test_messages_in_the_table_of_failures_are_real() -> None:
+    table = README.partition("## When something fails")[2].partition("\n## ")[0]
     words = " ".join(kind.message for kind in KINDS.values())
     for message in (
-        "This Spotify account is not on the app’s list of users.",
-        "Spotify answers only while the app’s owner has Premium.",
-        "Spotify does not accept this app’s client ID or secret.",
-        "Invalid state!",
+        "This Spotify account isn’t on the app’s list of users.",
+        "Spotify only answers while the app’s owner has Premium.",
+        "Spotify doesn’t accept this app’s client ID or secret.",
         "Spotify has ended this login",
-        "Spotify has asked this app to wait",
+        "Too many requests: Spotify has asked this app to wait.",
     ):
-        assert f"| {message} |" in README
+        assert f"| {message}" in table
         assert message in words
 
 
@@ -75,27 +89,40 @@ def test_both_commands_stand_in_blocks_of_their_own() -> None:
     assert all(block.count("\n") == 1 for block in blocks)
 
 
-def test_example_of_another_endpoint_runs(spotify: StandIn) -> None:
-    """Whatever Spotify answers: the names that are there."""
-    names = dict(vars(spotify_module))
-    exec(README.partition("```python\n")[2].partition("```")[0], names)
+def test_diff_that_shows_another_endpoint_applies_and_runs(
+    spotify: StandIn, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, file, *hunks = re.split(
+        r"^\+\+\+ b/|^@@.*\n",
+        README.partition("```diff\n")[2].partition("```")[0],
+        flags=re.M,
+    )
+    source = (HOME / file.strip()).read_text("utf-8")
+    for hunk in hunks:
+        old, new = (
+            "".join(re.findall(rf"^[ {sign}](.*\n)", hunk, re.M)) for sign in "-+"
+        )
+        assert source.count(old) == 1
+        source = source.replace(old, new)
+    client = ModuleType("spotify.client")
+    client.__package__ = "spotify"
+    monkeypatch.setitem(__import__("sys").modules, "spotify.client", client)
+    exec(compile(source, file, "exec"), vars(client))
+    monkeypatch.setattr("app.Spotify", vars(client)["Spotify"])
     answers: list[Any] = [
-        {"items": [{"name": "First"}, {"name": ""}, None, {"name": "Second"}]},
-        [],
+        {"items": [{"type": "track", "name": "First"}]},
+        {"items": []},
     ]
     asked: list[str] = []
 
     def top_tracks() -> Any:
-        asked.append(f"{request.full_path} {request.headers['Authorization']}")
+        asked.append(request.full_path)
         return answers.pop(0)
 
     spotify.website.add_url_rule("/v1/me/top/tracks", view_func=top_tracks)
-    config = Config(
-        CLIENT_ID, accounts_url=spotify.accounts_url, api_url=spotify.api_url
-    )
-    sender = Sender(config, MemoryStore(nullcontext), nullcontext)
-    client, token = spotify_module.Spotify(config, sender), Token("own", None, 0)
-    assert names["top_tracks"](client, token) == ["First", "Second"]
-    assert names["top_tracks"](client, token) == []
-    assert asked == ["/v1/me/top/tracks?limit=10 Bearer own"] * 2
-    sender.close()
+    for state in ("playing", "nothing"):
+        browser = Browser(make_app(), spotify)
+        assert browser.begin_login()["scope"] == "user-top-read"
+        browser.log_in()
+        assert browser.json()["state"] == state
+    assert asked == ["/v1/me/top/tracks?limit=1"] * 2
