@@ -140,7 +140,7 @@ def test_no_other_origin_may_read_anything(method: str, path: str, app: Flask) -
         assert not any(name.startswith("access-control-") for name in names)
 
 
-@pytest.mark.parametrize("name", ["style.css", "player.js", "glyphs.svg"])
+@pytest.mark.parametrize("name", ["style.css", "player.js", "favicon.svg"])
 def test_static_files_are_kept_under_addresses_of_their_own(
     name: str, browser: Browser
 ) -> None:
