@@ -113,6 +113,6 @@ function paint() {
 light.addEventListener("change", paint);
 document.getElementById("player").addEventListener("cover", ({ detail }) => {
   root.classList.toggle("fades", pixels !== undefined); // the first colours are there at once
-  pixels = detail ?? null;
+  pixels = detail;
   paint();
 });
