@@ -153,7 +153,6 @@ def test_journey_from_localhost(arrive: Arrive, javascript: bool) -> None:
     expect(page).to_have_url(f"{origin}/")
     is_logged_out(page)
     expect(page.locator("code")).to_have_text(f"{origin}/callback")
-
     page.get_by_role("link", name="Log in with Spotify").click()
     expect(page).to_have_url(re.compile(f"^{visitor.spotify.url}/authorize[?]"))
     page.get_by_role("button", name="Agree").click()
@@ -163,7 +162,6 @@ def test_journey_from_localhost(arrive: Arrive, javascript: bool) -> None:
     expect(page.get_by_text("Logged in as Robin Vale (robin)")).to_be_visible()
     cover = page.get_by_role("img", name="Cover of Minutes of the Last Meeting")
     expect(cover).to_have_js_property("naturalWidth", 300)
-
     button = page.get_by_role("button", name="Full screen")
     expect(button).to_have_count(int(javascript))
     refresh = page.locator("meta[http-equiv=refresh][content='30']")

@@ -97,6 +97,7 @@ def test_policy_lets_nothing_in_but_its_own(app: Flask, spotify: StandIn) -> Non
         "style-src": "'self'",
         "script-src": "'self'",
         "connect-src": "'self'",
+        "manifest-src": "'self'",
         "img-src": pictures,
         "base-uri": "'none'",
         "frame-ancestors": "'none'",
