@@ -40,8 +40,9 @@ function contrast(one, other) {
 }
 
 // ---- From pixels to colours
-// Returns the cover's main colour, and the liveliest of those that stand out from it.
-function mainColours(pixels) {
+// Returns the cover's main colour, and the liveliest of those that stand out from it and
+// are near the wanted lightness, so that it can be recognised.
+function mainColours(pixels, wanted) {
   const groups = new Map();
   for (let i = 0; i < pixels.length; i += 4) {
     const rgb = [...pixels.slice(i, i + 3)];
@@ -57,13 +58,16 @@ function mainColours(pixels) {
   const best = (score) => colours.reduce((a, b) => (score(b) > score(a) ? b : a));
   const main = best(({ size, chroma }) => size * (0.15 + chroma));
   const apart = ({ hue }) => 1 - Math.cos(hue - main.hue); // 0 to 2
-  const lively = best((one) => Math.sqrt(one.size) * one.chroma * (0.4 + apart(one)));
+  const near = ({ light }) => 1 - Math.abs(light - wanted);
+  const lively = best((one) => {
+    return Math.sqrt(one.size) * one.chroma * (0.4 + apart(one)) * near(one) ** 2;
+  });
   return [main, lively];
 }
 
 // Returns the page's colours, each as [r, g, b]. pixels: bytes, four for each (RGBA).
 export function palette(pixels, isLight) {
-  const [main, lively] = mainColours(pixels);
+  const [main, lively] = mainColours(pixels, isLight ? 0.5 : 0.8);
   const shade = ([dark, light], chroma, { chroma: most, hue } = main) =>
     ({ light: isLight ? light : dark, chroma: Math.min(chroma, most), hue });
   // Goes towards black or white until the contrast is there.
@@ -109,6 +113,6 @@ function paint() {
 light.addEventListener("change", paint);
 document.getElementById("player").addEventListener("cover", ({ detail }) => {
   root.classList.toggle("fades", pixels !== undefined); // the first colours are there at once
-  pixels = detail ?? null;
+  pixels = detail;
   paint();
 });

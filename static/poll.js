@@ -25,10 +25,11 @@ async function ask() {
   clearTimeout(timer);
   const mine = (request = new AbortController());
   const timeout = setTimeout(() => mine.abort(), TIMEOUT_MS);
-  const answer = await fetchPlayer(mine.signal).catch(lostServer);
+  let answer = await fetchPlayer(mine.signal).catch(() => undefined);
   clearTimeout(timeout);
   if (request !== mine) return; // the tab was hidden meanwhile
   request = undefined;
+  answer = answer ?? lostServer();
   if (answer.loggedOut) return location.replace("/");
   player.dataset.pollAfterMs = answer.fresh.dataset.pollAfterMs;
   askLater();

@@ -109,7 +109,7 @@ FAULTS: dict[str, Fault] = {
 def test_fault_of_the_player_is_told_in_every_form_and_passes(
     name: str, app: Flask, spotify: StandIn, make_app: MakeApp, clock: Clock
 ) -> None:
-    """C53, C55, C57: one call, one sentence, never "nothing", and the session stays."""
+    """One call, one sentence, never "nothing", and the session stays."""
     browser = Browser(app, spotify)
     browser.log_in()
     user_id = browser.user_id
@@ -163,7 +163,7 @@ def check_trouble(browser: Browser, error: str, retry_after: int | None = None) 
 def test_rate_limit_lasts_as_long_as_spotify_says_up_to_a_day(
     value: str, seconds: int, browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """C52: five seconds, where it says nothing that can be read."""
+    """Five seconds, where it says nothing that can be read."""
     browser.log_in()
     head = b"HTTP/1.1 429 No\r\nContent-Length: 0\r\nRetry-After: "
     spotify.fail("player", head + value.encode("latin-1") + b"\r\n\r\n", 1)
@@ -187,7 +187,7 @@ def test_other_encodings_of_json_are_read(
 def test_answer_just_under_the_limit_is_read(
     browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """C53: 1 MB is the limit, and not much less; packed as well."""
+    """1 MB is the limit, and not much less; packed as well."""
     browser.log_in()
     body = PLAYS + b" " * (1_000_000 - len(PLAYS))
     for how in (sized(body), zipped(gzip.compress(body)), raw(body=body)):
@@ -197,7 +197,7 @@ def test_answer_just_under_the_limit_is_read(
 
 
 def test_bomb_is_not_unpacked(browser: Browser, spotify: StandIn) -> None:
-    """C53: 100 MB in 100 KB take a few MB at the most."""
+    """100 MB in 100 KB take a few MB at the most."""
     browser.log_in()
     bomb = zipped(gzip.compress(PLAYS + b" " * 100_000_000, 1))
     spotify.fail("player", bomb)
@@ -271,7 +271,7 @@ def test_fault_of_the_token_endpoint_is_told_and_passes(
     make_app: MakeApp,
     clock: Clock,
 ) -> None:
-    """C53, C55, C57: at login nobody is in; later only invalid_grant ends a login.
+    """At login nobody is in; later only invalid_grant ends a login.
 
     A code or a refresh token is sent once, whatever becomes of it.
     """
@@ -321,7 +321,7 @@ def tampered(spotify: StandIn, **changes: Any) -> Failure:
 def test_odd_lifetimes_of_a_token_do_no_harm(
     expires_in: Any, browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """C57: too short: renewed at the next look; too long: renewed when refused."""
+    """Too short: renewed at the next look; too long: renewed when refused."""
     spotify.play("track")
     spotify.fail("token", tampered(spotify, expires_in=expires_in))
     assert browser.log_in().status_code == 307
@@ -335,7 +335,7 @@ def test_odd_lifetimes_of_a_token_do_no_harm(
 def test_login_without_a_usable_refresh_token_lasts_an_hour(
     refresh: Any, browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """C55, C57: then it ends with a reason, and nothing is sent."""
+    """Then it ends with a reason, and nothing is sent."""
     spotify.fail("token", tampered(spotify, refresh_token=refresh), 1)
     browser.log_in()
     assert shown(browser.get("/")) == "playing"
@@ -359,7 +359,7 @@ def test_login_without_a_usable_refresh_token_lasts_an_hour(
 def test_fault_of_the_profile_stops_no_login_and_no_page(
     how: How, app: Flask, spotify: StandIn, make_app: MakeApp, clock: Clock
 ) -> None:
-    """C53, C57: the name comes when it can, asked for by the page alone."""
+    """The name comes when it can, asked for by the page alone."""
     spotify.fail("profile", how)
     hurried = make_app(like=app, deadline=0.2) if how == "hang" else app
     visitor = Browser(hurried, spotify)
@@ -388,7 +388,7 @@ def test_fault_of_the_profile_stops_no_login_and_no_page(
 def test_redirect_is_not_followed(
     browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """C11, C53: no code and no token goes where an answer points."""
+    """No code and no token goes where an answer points."""
     with StandIn(clock=clock.time) as elsewhere:
         browser.log_in()
         for endpoint, path in (("player", "/v1/me"), ("token", "/api/token")):
@@ -405,7 +405,7 @@ def test_redirect_is_not_followed(
 def test_cookies_of_spotify_go_nowhere(
     flow: str, browser: Browser, other: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """C53: not back to Spotify, for anybody, and not on to a browser."""
+    """Not back to Spotify, for anybody, and not on to a browser."""
     cookie = "Set-Cookie: canary=robin; Path=/; Max-Age=9999"
     spotify.fail("token", answer(400, {"error": "x"}, cookie, CLOSE), 1)
     browser.log_in()
@@ -424,7 +424,7 @@ def test_cookies_of_spotify_go_nowhere(
 def test_every_request_has_a_connection_of_its_own(
     flow: str, spotify: StandIn, make_app: MakeApp, clock: Clock
 ) -> None:
-    """Rule 2: over HTTP/1.1, where the stand-in would keep each of them open."""
+    """Over HTTP/1.1, where the stand-in would keep each of them open."""
     ports: list[int] = []
     spotify.website.before_request(
         lambda: ports.append(request.environ["REMOTE_PORT"])  # type: ignore[arg-type]
@@ -462,7 +462,7 @@ SHAPES = {  # how each of the two answers is sent, and when the second
 def test_answer_that_nobody_asked_for_reaches_nobody(
     form: str, when: str, endpoint: str, app: Flask, spotify: StandIn, clock: Clock
 ) -> None:
-    """C61: neither whose connection it was, nor the next, nor anybody after."""
+    """Neither whose connection it was, nor the next, nor anybody after."""
 
     def packed(fields: object) -> bytes:
         body = json.dumps(fields).encode()
@@ -510,7 +510,7 @@ def test_answer_that_nobody_asked_for_reaches_nobody(
 def test_spotify_that_is_gone_is_unreachable_until_it_is_back(
     make_app: MakeApp, spotify: StandIn, clock: Clock
 ) -> None:
-    """C53, C57: nobody listens at its port any more, and then somebody does again."""
+    """Nobody listens at its port any more, and then somebody does again."""
     app = make_app()
     browser, other = Browser(app, spotify), Browser(app, spotify)
     browser.log_in()
@@ -528,7 +528,7 @@ def test_spotify_that_is_gone_is_unreachable_until_it_is_back(
 def test_visit_without_time_left_makes_no_call(
     make_app: MakeApp, spotify: StandIn
 ) -> None:
-    """C53: a deadline that is over is not one that is switched off."""
+    """A deadline that is over is not one that is switched off."""
     browser = Browser(make_app(deadline=0.0), spotify)
     assert browser.log_in().status_code == 502
     assert spotify.count("token") == 0
@@ -550,7 +550,7 @@ def crowd(make_app: MakeApp, spotify: StandIn) -> Iterator[list[Browser]]:
 def test_crowd_beyond_the_seats_queues_and_only_the_rest_is_told_busy(
     crowd: list[Browser], spotify: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C53, C62, rule 9: nobody is told that Spotify is gone; nothing is remembered."""
+    """Nobody is told that Spotify is gone; nothing is remembered."""
     monkeypatch.setattr("spotify.sender.QUEUE_SECONDS", 60.0)
     stranger = crowd[0].twin()
     with ThreadPoolExecutor(8) as pool, hold(spotify, "player") as held:
@@ -575,7 +575,7 @@ def test_crowd_beyond_the_seats_queues_and_only_the_rest_is_told_busy(
 def test_who_queued_in_vain_is_told_busy(
     crowd: list[Browser], spotify: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C62: two seconds in earnest; then the page comes back soon."""
+    """Two seconds in earnest; then the page comes back soon."""
     monkeypatch.setattr("spotify.sender.QUEUE_SECONDS", 0.05)
     with ThreadPoolExecutor(1) as pool, hold(spotify, "player") as held:
         first = pool.submit(crowd[0].json)
@@ -589,7 +589,7 @@ def test_who_queued_in_vain_is_told_busy(
 def test_strangers_at_a_hanging_accounts_service_stop_no_music(
     make_app: MakeApp, spotify: StandIn
 ) -> None:
-    """C64: logins have a limit of their own, and beyond it they may be repeated."""
+    """Logins have a limit of their own, and beyond it they may be repeated."""
     app = make_app(threads=1, deadline=60.0)
     browser = Browser(app, spotify)
     browser.log_in()
@@ -639,7 +639,7 @@ def test_no_secret_leaves_the_app_whatever_fails(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """C43: tokens, codes, secret, verifiers: in no answer, cookie, log or traceback."""
+    """Tokens, codes, secret, verifiers: in no answer, cookie, log or traceback."""
     caplog.set_level(logging.DEBUG, "now_playing")
     hows: list[How] = [fault.how for fault in TOKEN_FAULTS.values()][::2]
     hows = [how for how in hows if how not in SLOW.values()]

@@ -173,7 +173,7 @@ def test_next_poll_comes_when_there_may_be_news(
 def test_a_person_is_asked_about_once_in_two_seconds_however_many_tabs(
     robin: Browser, other: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """Rule 7: 12 s of three tabs, whether Spotify works or not."""
+    """12 s of three tabs, whether Spotify works or not."""
     other.log_in("mika")
     spotify.forget()
     for tick in range(25):  # from 0 to 12 s
@@ -194,7 +194,7 @@ def test_a_person_is_asked_about_once_in_two_seconds_however_many_tabs(
 def test_in_the_window_of_the_api_nobody_asks_and_everybody_is_told(
     endpoint: str, app: Flask, spotify: StandIn, clock: Clock
 ) -> None:
-    """C52: and those who come back do so spread over a second at least."""
+    """And those who come back do so spread over a second at least."""
     robin, mika = Browser(app, spotify), Browser(app, spotify)
     robin.log_in("robin")
     spotify.fail(endpoint, "rate_limited", 1)
@@ -221,7 +221,7 @@ def test_in_the_window_of_the_api_nobody_asks_and_everybody_is_told(
 def test_window_of_the_api_stops_no_login(
     robin: Browser, other: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """C64: the account's name is not asked for meanwhile; it comes later."""
+    """The account's name is not asked for meanwhile; it comes later."""
     spotify.fail("player", "rate_limited", 1)
     robin.json()
     spotify.forget()
@@ -236,7 +236,7 @@ def test_window_of_the_api_stops_no_login(
 def test_window_of_the_accounts_service_stops_no_music(
     robin: Browser, other: Browser, app: Flask, spotify: StandIn, clock: Clock
 ) -> None:
-    """C64: whoever comes back from Spotify meanwhile reloads the page later."""
+    """Whoever comes back from Spotify meanwhile reloads the page later."""
     late = Browser(app, spotify)
     late.log_in("ines")
     spotify.fail("token", "rate_limited", 1)
@@ -270,7 +270,7 @@ def test_cancel_in_a_window_is_a_cancel(browser: Browser, spotify: StandIn) -> N
 def test_clock_that_somebody_sets_changes_nothing_but_what_spotify_counts_by(
     set_ahead: int, robin: Browser, other: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """C69: pauses, logins and their ages go on; set ahead, tokens are renewed early."""
+    """Pauses, logins and their ages go on; set ahead, tokens are renewed early."""
     link = other.code_for(other.begin_login(), "mika")
     spotify.fail("player", "rate_limited", 1)
     robin.json()
@@ -347,7 +347,7 @@ def test_new_refresh_token_is_stored_and_none_keeps_the_old(
 def test_token_that_the_api_refuses_is_renewed_once_and_tried_once_more(
     how: str, flow: str, robin: Browser, spotify: StandIn
 ) -> None:
-    """C56: and the person notices nothing."""
+    """And the person notices nothing."""
     spotify.fail("player", how, 1)
     assert robin.json()["state"] == "playing"
     assert endpoints(spotify) == ["player", "token", "player"]
@@ -383,7 +383,7 @@ def test_login_that_spotify_ended_is_over_with_the_reason_and_no_loop(
     spotify: StandIn,
     clock: Clock,
 ) -> None:
-    """C55, C56: each tab hears it, the main page says it once, Spotify is left alone."""
+    """Each tab hears it, the main page says it once, Spotify is left alone."""
     robin.json()
     clock.advance(2)
     spotify.forget()

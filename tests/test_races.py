@@ -54,7 +54,7 @@ def late(browser: Browser, spotify: StandIn, clock: Clock) -> Browser:
 def test_fifty_identical_callbacks_exchange_once(
     flow: str, app: Flask, browser: Browser, spotify: StandIn
 ) -> None:
-    """C5: one of them logs in, 49 are refused, Spotify hears of one."""
+    """One of them logs in, 49 are refused, Spotify hears of one."""
     link = browser.code_for(browser.begin_login())
     answers = at_once([partial(tab.get, link) for tab in tabs_of(browser, 50)])
     statuses = sorted(answer.status_code for answer in answers)
@@ -63,7 +63,7 @@ def test_fifty_identical_callbacks_exchange_once(
 
 
 def test_many_people_log_in_at_once(app: Flask, spotify: StandIn) -> None:
-    """C3, C24: each ends up as who they are, with an ID of their own."""
+    """Each ends up as who they are, with an ID of their own."""
 
     def log_in(name: str) -> tuple[str | None, bool]:
         browser = Browser(app, spotify)
@@ -82,7 +82,7 @@ def test_many_people_log_in_at_once(app: Flask, spotify: StandIn) -> None:
 def test_fifty_requests_on_an_expired_token_refresh_once(
     flow: str, late: Browser, spotify: StandIn
 ) -> None:
-    """C54: and all fifty get the page with the track."""
+    """And all fifty get the page with the track."""
     pages = at_once([partial(tab.get, "/") for tab in tabs_of(late, 50)])
     assert [page.status_code for page in pages] == [200] * 50
     assert all("Postcards to the Ferryman" in page.text for page in pages)
@@ -92,7 +92,7 @@ def test_fifty_requests_on_an_expired_token_refresh_once(
 def test_dead_refresh_is_found_out_once(
     flow: str, late: Browser, spotify: StandIn
 ) -> None:
-    """C55: fifty tabs hear the reason, Spotify is asked once."""
+    """Fifty tabs hear the reason, Spotify is asked once."""
     spotify.revoke()
     answers = at_once([partial(tab.json) for tab in tabs_of(late, 50)])
     assert {answer["error"] for answer in answers} == {"logged_out"}
@@ -112,7 +112,7 @@ def test_logout_while_spotify_is_slow_does_not_wait_and_stays_logged_out(
     spotify: StandIn,
     clock: Clock,
 ) -> None:
-    """C33: neither the new token nor the late answer brings the person back."""
+    """Neither the new token nor the late answer brings the person back."""
     browser.log_in()
     clock.advance(seconds)
     tabs = tabs_of(browser, 4)
@@ -136,7 +136,7 @@ def test_logout_while_spotify_is_slow_does_not_wait_and_stays_logged_out(
 def test_slow_answer_of_one_login_is_not_the_next_ones(
     browser: Browser, spotify: StandIn
 ) -> None:
-    """C43: who logs in as another meanwhile does not get the late track."""
+    """Who logs in as another meanwhile does not get the late track."""
     for name in ("robin", "mika"):
         spotify.play({"item": {"name": f"Song of {name}"}, "is_playing": True}, name)
     browser.log_in("robin")
@@ -157,7 +157,7 @@ def test_slow_answer_of_one_login_is_not_the_next_ones(
 def test_crowd_of_one_person_leaves_room_for_others(
     make_app: MakeApp, spotify: StandIn
 ) -> None:
-    """C53: twice THREADS of their tabs may wait; the rest is busy, others go on."""
+    """Twice THREADS of their tabs may wait; the rest is busy, others go on."""
     app = make_app(threads=2, deadline=60.0)
     greedy, modest = Browser(app, spotify), Browser(app, spotify)
     greedy.log_in("robin")
@@ -181,7 +181,7 @@ def test_crowd_of_one_person_leaves_room_for_others(
 def test_visit_that_waited_for_another_until_its_deadline_is_told_busy(
     app: Flask, make_app: MakeApp, browser: Browser, spotify: StandIn
 ) -> None:
-    """C68, rule 8: and the other one goes on."""
+    """And the other one goes on."""
     browser.log_in()
     hasty = browser.tab(make_app(like=app, deadline=0.05))
     with ThreadPoolExecutor(1) as pool, hold(spotify, "player") as held:
@@ -196,7 +196,7 @@ def test_visit_that_waited_for_another_until_its_deadline_is_told_busy(
 def test_fifty_tabs_cost_one_call_in_two_seconds(
     app: Flask, browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """C54: also when they all come at the same moment."""
+    """Also when they all come at the same moment."""
     browser.log_in()
     tabs = tabs_of(browser, 50)
     for rounds in range(1, 5):
@@ -209,7 +209,7 @@ def test_fifty_tabs_cost_one_call_in_two_seconds(
 def test_account_is_learnt_without_disturbing_others(
     browser: Browser, other: Browser, spotify: StandIn
 ) -> None:
-    """C53: while one person's profile hangs, another's page comes at once."""
+    """While one person's profile hangs, another's page comes at once."""
     spotify.fail("profile", answer(500, "", CLOSE), 1)
     browser.log_in("robin")
     other.log_in("mika")
@@ -224,7 +224,7 @@ def test_account_is_learnt_without_disturbing_others(
 def test_every_page_is_its_owners_under_mixed_faults(
     flow: str, make_app: MakeApp, spotify: StandIn, clock: Clock
 ) -> None:
-    """C43, C57: 400 requests of 20 people, half of them failing: never another's."""
+    """400 requests of 20 people, half of them failing: never another's."""
     spotify.expires_in = 300
     app, random = make_app(threads=8, deadline=30.0), Random(4)
     names = [f"person-{n:02}" for n in range(20)]
