@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from flask import Flask
 from problems import KINDS
 from stand_in import StandIn
 from stand_in.failures import answer
-from tests.conftest import Browser, Clock, MakeApp, about, people, shown
+from tests.conftest import Browser, Clock, about, people, shown
 from tests.wire import CLOSE
 
 HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -313,26 +312,14 @@ def test_refreshed_token_is_used_and_the_refresh_token_kept_or_replaced(
     assert len({call.headers["authorization"] for call in players}) == 3
 
 
-@pytest.mark.parametrize(
-    ("more", "sent_next"),
-    [
-        ({"refresh_token": "brand-new"}, "brand-new"),
-        ({}, None),
-        ({"refresh_token": None}, None),
-        ({"refresh_token": 7}, None),
-        ({"refresh_token": "with space"}, None),
-    ],
-)
+@pytest.mark.parametrize("new", [..., "brand-new", None, 7, "with space"])
 def test_new_refresh_token_is_stored_and_none_keeps_the_old(
-    more: dict[str, Any],
-    sent_next: str | None,
-    robin: Browser,
-    spotify: StandIn,
-    clock: Clock,
+    new: Any, robin: Browser, spotify: StandIn, clock: Clock
 ) -> None:
     """RFC 6749 §6."""
     token = {"access_token": "a", "token_type": "Bearer", "expires_in": 1, "scope": ""}
-    spotify.fail("token", answer(200, token | more, CLOSE), 1)
+    token |= {} if new is ... else {"refresh_token": new}
+    spotify.fail("token", answer(200, token, CLOSE), 1)
     spotify.fail("player", answer(204, "", CLOSE), 1)
     clock.advance(HOUR)
     assert robin.json()["state"] == "nothing"
@@ -340,54 +327,45 @@ def test_new_refresh_token_is_stored_and_none_keeps_the_old(
     clock.advance(HOUR)
     robin.json()
     first, second = refreshes(spotify)
-    assert second == (sent_next or first)
+    assert second == (new if new == "brand-new" else first)
 
 
-@pytest.mark.parametrize("how", ["expired_token", "invalid_token"])
 def test_token_that_the_api_refuses_is_renewed_once_and_tried_once_more(
-    how: str, flow: str, robin: Browser, spotify: StandIn
+    flow: str, robin: Browser, spotify: StandIn
 ) -> None:
     """And the person notices nothing."""
-    spotify.fail("player", how, 1)
+    spotify.fail("player", "expired_token", 1)
     assert robin.json()["state"] == "playing"
     assert endpoints(spotify) == ["player", "token", "player"]
     first, second = (spotify.calls[n].headers["authorization"] for n in (0, 2))
     assert first != second
 
 
-def end_by_player(spotify: StandIn, clock: Clock) -> list[str]:
-    spotify.fail("player", "invalid_token")
-    return ["player", "token", "player"]
-
-
-def end_by_expiry(spotify: StandIn, clock: Clock) -> list[str]:
-    spotify.revoke()
-    clock.advance(HOUR)
-    return ["token"]
-
-
-def end_by_both(spotify: StandIn, clock: Clock) -> list[str]:
-    spotify.revoke()
-    spotify.expire_tokens()
-    return ["player", "token"]
-
-
-@pytest.mark.parametrize("end", [end_by_player, end_by_expiry, end_by_both])
+@pytest.mark.parametrize(
+    ("seconds", "revoked", "expected"),
+    [
+        (2, False, "player token player"),
+        (HOUR, True, "token"),
+        (2, True, "player token"),
+    ],
+)
 @pytest.mark.parametrize("polled", [True, False])
 def test_login_that_spotify_ended_is_over_with_the_reason_and_no_loop(
+    seconds: int,
+    revoked: bool,
+    expected: str,
     polled: bool,
-    end: Callable[[StandIn, Clock], list[str]],
-    flow: str,
-    app: Flask,
     robin: Browser,
     spotify: StandIn,
     clock: Clock,
 ) -> None:
     """Each tab hears it, the main page says it once, Spotify is left alone."""
     robin.json()
-    clock.advance(2)
+    clock.advance(seconds)
     spotify.forget()
-    expected = end(spotify, clock)
+    spotify.fail("player", "invalid_token")
+    if revoked:
+        spotify.revoke()
     for _ in ("one tab", "another tab", "the first tab again") if polled else ():
         page = robin.get("/now-playing")
         assert (page.status_code, page.get_json()["error"]) == (401, "logged_out")
@@ -400,12 +378,12 @@ def test_login_that_spotify_ended_is_over_with_the_reason_and_no_loop(
     assert page.status_code == 200
     assert "Spotify has ended this login" in page.text
     assert "User ID: None" in page.text
-    assert people(app) == 0
+    assert people(robin.app) == 0
     for _ in range(3):
         clock.advance(3)
         assert robin.get("/now-playing").status_code == 401
         assert "has ended" not in robin.get("/").text
-    assert endpoints(spotify) == expected
+    assert endpoints(spotify) == expected.split()
     spotify.heal()
     robin.log_in()
     assert robin.json()["state"] == "playing"
@@ -433,7 +411,7 @@ def test_account_is_shown_as_far_as_it_is_known(
 
 
 def test_spotify_account_stays_while_one_looks_around_and_goes_at_logout(
-    make_app: MakeApp, browser: Browser, spotify: StandIn
+    browser: Browser, spotify: StandIn
 ) -> None:
     """The second example's promise: saved at login, preserved, deleted at log-out."""
     browser.log_in("mika")

@@ -46,12 +46,14 @@ NASTY = [
 
 
 def test_every_login_has_a_new_id(browser: Browser) -> None:
-    """Never the same, at least 128 bit, not the state, code or token."""
+    """At least 128 bit, not the state, code or token; kept until the log-out."""
     seen: set[str | None] = set()
     for _ in range(5):
         query = browser.begin_login()
         link = browser.code_for(query)
         browser.get(link)
+        assert browser.get("/login").headers["Location"] == "/"
+        assert pending(browser.app) == 0
         seen.add(user_id := browser.user_id)
         assert user_id
         assert re.fullmatch(r"[\w-]{22,}", user_id)
@@ -80,12 +82,6 @@ def test_id_that_a_client_brings_is_never_adopted(
     assert browser.user_id
     assert browser.cookie != planted.cookie
     assert planted.user_id is None
-
-
-def test_login_when_logged_in_leads_back_to_the_page(browser: Browser) -> None:
-    browser.log_in()
-    assert browser.get("/login").headers["Location"] == "/"
-    assert pending(browser.app) == 0
 
 
 @pytest.mark.parametrize(
@@ -120,32 +116,25 @@ def test_logout_that_the_person_did_not_want_is_refused(
     assert browser.user_id == user_id
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Sec_Fetch_Site": "none"},
-        {"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Dest": "document"},
-        {"Origin": ORIGIN.upper()},
-        {"Referer": f"{ORIGIN}/"},
-        {"Referer": ORIGIN},
-    ],
-    ids=str,
-)
 @pytest.mark.parametrize(("method", "status"), [("GET", 307), ("POST", 303)])
 def test_logout_that_the_person_wanted_ends_the_session_on_the_server(
-    method: str, status: int, headers: dict[str, str], app: Flask, browser: Browser
+    method: str, status: int, app: Flask, browser: Browser
 ) -> None:
     """By the button, by the address bar, by a browser that says nothing."""
-    browser.log_in()
-    replay = browser.tab()
-    response = browser.open(method, "/logout", **headers)
-    assert (response.status_code, response.headers["Location"]) == (status, "/")
-    assert people(app) == 0
-    browser.spotify.forget()
-    assert replay.json()["error"] == "logged_out"
-    assert replay.user_id is browser.user_id is None
-    assert browser.spotify.calls == []
+    for headers in (
+        *({}, {"Sec_Fetch_Site": "none"}, {"Origin": ORIGIN.upper()}),
+        *({"Referer": f"{ORIGIN}/"}, {"Referer": ORIGIN}),
+        {"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Dest": "document"},
+    ):
+        browser.log_in()
+        replay = browser.tab()
+        response = browser.open(method, "/logout", **headers)
+        assert (response.status_code, response.headers["Location"]) == (status, "/")
+        assert people(app) == 0
+        browser.spotify.forget()
+        assert replay.json()["error"] == "logged_out"
+        assert replay.user_id is browser.user_id is None
+        assert browser.spotify.calls == []
 
 
 def test_idle_session_ends_on_the_server(browser: Browser, clock: Clock) -> None:
@@ -286,51 +275,37 @@ def test_names_are_shown_as_text(name: str, app: Flask, spotify: StandIn) -> Non
 # ---- The log
 
 
-def test_log_tells_what_happened_to_sessions(
+def test_log_tells_what_people_do_and_what_fails_but_not_each_page(
     browser: Browser, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Login, refused state, logout, dead refresh and rate limit; a user by a hash."""
+    """Users go by a hash of their ID, and a page asks every few seconds."""
     caplog.set_level(logging.INFO, "now_playing")
-
-    def said(words: str) -> bool:
-        text = caplog.text
-        caplog.clear()
-        return bool(re.search(words, text))
-
     browser.get("/callback?code=x&state=y")
-    assert said("WARNING.* login refused: invalid state")
-    browser.log_in()
-    assert said("login of user [0-9a-f]{8}\n")
-    browser.spotify.fail("player", "rate_limited", 1)
-    browser.get("/")
-    assert said("WARNING.* rate limit.* 7 s")
-    clock.advance(8)
-    browser.post("/logout")
-    assert said("logout of user [0-9a-f]{8}\n")
     browser.log_in()
     user_id = str(browser.user_id)
+    for path in ("/", "/now-playing", "/healthz", "/readyz", "/missing"):
+        browser.get(path)
+    clock.advance(3)
+    browser.spotify.fail("player", "rate_limited", 1)
+    browser.get("/")
+    browser.post("/logout")
+    clock.advance(7)
+    browser.log_in()
     browser.spotify.revoke()
     clock.advance(3600)
     browser.get("/")
     assert user_id not in caplog.text
-    assert said("WARNING.* ended the login of user [0-9a-f]{8}\n")
-
-
-def test_log_has_what_people_do_and_what_fails_but_not_each_page(
-    browser: Browser, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A page asks every few seconds, which would bury the rest."""
-    caplog.set_level(logging.INFO, "now_playing")
-    browser.log_in()
-    for path in ("/", "/now-playing", "/healthz", "/readyz", "/missing"):
-        browser.get(path)
-    browser.post("/logout")
-    browser.get("/now-playing")
-    lines = [record.getMessage() for record in caplog.records]
-    requests = [re.sub(r" [\d.]+ ms$", "", line) for line in lines]
-    assert [line for line in requests if re.match("GET|POST", line)] == [
-        *("GET /login 307", "GET /callback 307", "GET /missing 404"),
-        *("POST /logout 303", "GET /now-playing 401"),
+    records = [(it.levelname[0], it.getMessage()) for it in caplog.records]
+    assert [
+        f"{level} {re.sub('user [0-9a-f]{8}$| [0-9.]+ ms$', '', text).strip()}"
+        for level, text in records
+        if not text.startswith(("Spotify: GET", "Spotify: POST"))
+    ] == [
+        *("W login refused: invalid state", "I GET /callback 400", "I GET /login 307"),
+        *("I login of", "I GET /callback 307", "I GET /missing 404"),
+        "W Spotify: rate limit, no request for 7 s",
+        *("I logout of", "I POST /logout 303", "I GET /login 307", "I login of"),
+        *("I GET /callback 307", "W Spotify ended the login of"),
     ]
 
 
