@@ -244,10 +244,7 @@ def test_secrets_are_neither_in_the_repr_nor_in_the_error() -> None:
     ],
 )
 def test_dotenv_is_read_beneath_the_environment(
-    file: bytes | None,
-    environ: dict[str, str],
-    expected: dict[str, str],
-    tmp_path: Path,
+    file: bytes | None, environ: dict[str, str], expected: Any, tmp_path: Path
 ) -> None:
     if file is not None:
         (tmp_path / ".env").write_bytes(file)

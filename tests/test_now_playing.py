@@ -118,13 +118,9 @@ def test_logged_out_gets_401_and_never_polls_again(
     ],
 )
 def test_progress_counts_on_from_the_answer_to_the_end_of_the_track(
-    payload: dict[str, Any],
-    seconds: float,
-    expected: int | None,
-    robin: Browser,
-    spotify: StandIn,
-    clock: Clock,
+    payload: Any, seconds: float, expected: int | None, robin: Browser, clock: Clock
 ) -> None:
+    spotify = robin.spotify
     spotify.play(payload)
     robin.json()
     clock.advance(seconds)
@@ -149,14 +145,10 @@ def test_progress_counts_on_from_the_answer_to_the_end_of_the_track(
     ],
 )
 def test_next_poll_comes_when_there_may_be_news(
-    payload: dict[str, Any] | None,
-    age: float,
-    expected: int,
-    robin: Browser,
-    spotify: StandIn,
-    clock: Clock,
+    payload: Any, age: float, expected: int, robin: Browser, clock: Clock
 ) -> None:
     """And brings them; a crowd that came at once is spread over a tenth of the time."""
+    spotify = robin.spotify
     spotify.play(payload)
     robin.json()
     clock.advance(age)
@@ -299,19 +291,6 @@ def test_token_is_refreshed_with_less_than_a_minute_to_live(
     assert endpoints(spotify) == ["token"] * refreshed + ["player"]
 
 
-def test_refreshed_token_is_used_and_the_refresh_token_kept_or_replaced(
-    flow: str, robin: Browser, spotify: StandIn, clock: Clock
-) -> None:
-    for _ in range(3):
-        clock.advance(HOUR)
-        assert robin.json()["state"] == "playing"
-    used = refreshes(spotify)
-    # With PKCE the stand-in sends a new one each time, and else none at all.
-    assert (len(used), len(set(used))) == (3, 3 if flow == "pkce" else 1)
-    players = [call for call in spotify.calls if call.endpoint == "player"]
-    assert len({call.headers["authorization"] for call in players}) == 3
-
-
 @pytest.mark.parametrize("new", [..., "brand-new", None, 7, "with space"])
 def test_new_refresh_token_is_stored_and_none_keeps_the_old(
     new: Any, robin: Browser, spotify: StandIn, clock: Clock
@@ -356,10 +335,10 @@ def test_login_that_spotify_ended_is_over_with_the_reason_and_no_loop(
     expected: str,
     polled: bool,
     robin: Browser,
-    spotify: StandIn,
     clock: Clock,
 ) -> None:
     """Each tab hears it, the main page says it once, Spotify is left alone."""
+    spotify = robin.spotify
     robin.json()
     clock.advance(seconds)
     spotify.forget()

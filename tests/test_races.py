@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from functools import partial
 from random import Random
-from threading import Barrier
+from socket import socket
+from threading import Barrier, Event
 from typing import TypeVar
 
 import pytest
 from flask import Flask
 
 from stand_in import FAILURES, StandIn
-from stand_in.failures import answer
 from tests.conftest import Browser, Clock, MakeApp, about, people, shown
-from tests.wire import CLOSE, hold
+from tests.wire import hold
 
 T = TypeVar("T")
 
@@ -104,15 +105,10 @@ def test_dead_refresh_is_found_out_once(
     ("endpoint", "seconds"), [("token", 3600), ("player", 3600), ("player", 3)]
 )
 def test_logout_while_spotify_is_slow_does_not_wait_and_stays_logged_out(
-    endpoint: str,
-    seconds: int,
-    flow: str,
-    app: Flask,
-    browser: Browser,
-    spotify: StandIn,
-    clock: Clock,
+    endpoint: str, seconds: int, flow: str, browser: Browser, clock: Clock
 ) -> None:
     """Neither the new token nor the late answer brings the person back."""
+    app, spotify = browser.app, browser.spotify
     browser.log_in()
     clock.advance(seconds)
     tabs = tabs_of(browser, 4)
@@ -149,6 +145,32 @@ def test_slow_answer_of_one_login_is_not_the_next_ones(
         assert visit.result().status_code == 401
     browser.log_in("mika")
     assert browser.json()["title"] == "Song of mika"
+
+
+def test_login_whose_token_another_process_renewed_is_not_ended(
+    app: Flask, browser: Browser, spotify: StandIn, clock: Clock
+) -> None:
+    """As when the lock of this one expired; its visitor comes back for the new one."""
+    browser.log_in()
+    user_id = str(browser.user_id)
+    clock.advance(3)
+    spotify.forget()
+
+    def refuse(connection: socket, healed: Event) -> None:
+        if spotify.count("player") == 2:
+
+            def change(user: User) -> User:
+                return replace(user, token=replace(user.token, access="theirs"))
+
+            app.extensions["store"].users.update(user_id, change)
+        connection.sendall(answer(401, {}, CLOSE))
+
+    spotify.fail("player", refuse)
+    assert browser.json()["error"] == "busy"
+    spotify.heal()
+    browser.json()
+    assert spotify.calls[3].headers["authorization"] == "Bearer theirs"
+    assert people(app) == 1
 
 
 # ---- Tabs, and people
@@ -204,21 +226,6 @@ def test_fifty_tabs_cost_one_call_in_two_seconds(
         assert states == {"playing"}
         assert spotify.count("player") == (rounds + 1) // 2
         clock.advance(1)
-
-
-def test_account_is_learnt_without_disturbing_others(
-    browser: Browser, other: Browser, spotify: StandIn
-) -> None:
-    """While one person's profile hangs, another's page comes at once."""
-    spotify.fail("profile", answer(500, "", CLOSE), 1)
-    browser.log_in("robin")
-    other.log_in("mika")
-    with ThreadPoolExecutor(1) as pool, hold(spotify, "profile") as held:
-        visit = pool.submit(browser.get, "/")
-        assert held.arrived()
-        assert "Mika Okonjo" in other.get("/").text
-        held.release()
-        assert "Robin Vale" in visit.result().text
 
 
 def test_every_page_is_its_owners_under_mixed_faults(
