@@ -9,7 +9,6 @@ import logging
 import socket
 import tracemalloc
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from threading import Event
 from typing import Any, NamedTuple
@@ -397,9 +396,7 @@ def test_every_request_has_a_connection_of_its_own(
 ) -> None:
     """Over HTTP/1.1, where the stand-in would keep each of them open."""
     ports: list[int] = []
-    spotify.website.before_request(
-        lambda: ports.append(request.environ["REMOTE_PORT"])  # type: ignore[arg-type]
-    )
+    spotify.website.before_request(lambda: ports.append(request.environ["REMOTE_PORT"]))
     app = make_app()
     browsers = [Browser(app, spotify) for _ in range(3)]
     for browser in browsers:
@@ -509,7 +506,7 @@ def test_visit_without_time_left_makes_no_call(
 
 
 @pytest.fixture
-def crowd(make_app: MakeApp, spotify: StandIn) -> Iterator[list[Browser]]:
+def crowd(make_app: MakeApp, spotify: StandIn) -> list[Browser]:
     """Eight people at an app that makes one call at a time, while four may queue."""
     app = make_app(threads=1, deadline=60.0)
     browsers = [Browser(app, spotify) for _ in range(8)]

@@ -16,8 +16,10 @@ import pytest
 from flask import Flask
 
 from stand_in import FAILURES, StandIn
+from stand_in.failures import answer
 from tests.conftest import Browser, Clock, MakeApp, about, people, shown
-from tests.wire import hold
+from tests.wire import CLOSE, hold
+from users import User
 
 T = TypeVar("T")
 
