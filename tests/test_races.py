@@ -189,7 +189,7 @@ def test_crowd_of_one_person_leaves_room_for_others(
     tabs = tabs_of(greedy, 8)
     with ThreadPoolExecutor(9) as pool, hold(spotify, "player") as held:
         visits = [pool.submit(tab.json) for tab in tabs]
-        done = as_completed(visits, timeout=60)
+        done = as_completed(visits, timeout=20)
         turned_away = [next(done).result() for _ in range(3)]
         visits.append(pool.submit(modest.json))
         assert held.arrived(2)
