@@ -230,6 +230,7 @@ def test_fifty_tabs_cost_one_call_in_two_seconds(
         clock.advance(1)
 
 
+@pytest.mark.slow
 def test_every_page_is_its_owners_under_mixed_faults(
     flow: str, make_app: MakeApp, spotify: StandIn, clock: Clock
 ) -> None:
