@@ -12,8 +12,10 @@ import pytest
 from flask import Flask, abort
 from werkzeug.test import TestResponse
 
+from app import create_app
+from config import Config
 from stand_in import StandIn
-from tests.conftest import ORIGIN, SECRET, Browser, MakeApp
+from tests.conftest import CLIENT_ID, ORIGIN, SECRET, Browser, MakeApp
 
 HEADERS = {
     "Referrer-Policy": "same-origin",
@@ -202,6 +204,13 @@ def test_problem_page_names_its_problem_and_what_helps(
 
 # ---- Hosts
 
+
+@pytest.fixture(scope="module")
+def idle() -> Flask:
+    """An app that is asked for nothing it would pass on."""
+    return create_app(Config(CLIENT_ID))
+
+
 FOREIGN = """
     a b|evil.example|evil.example:5000|127.0.0.1.evil.example:5000|::1|[::1|[::]:5000
     localhost.evil.example:5000|127.0.0.1:5000.evil.example|127.0.0.1:5000@evil.example
@@ -218,13 +227,13 @@ FOREIGN = """
     ids=lambda host: ascii(host)[:30],
 )
 def test_foreign_hosts_are_refused_and_never_named_but_in_the_log(
-    host: str, app: Flask, caplog: pytest.LogCaptureFixture
+    host: str, idle: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No cookie, no way anywhere; the log says both addresses, in one line."""
     sent = host.encode().decode("latin-1")
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
         for path in ("/", "/login", "//login"):
-            answer = ask(app, method, path, sent, query="state=evil&next=evil")
+            answer = ask(idle, method, path, sent, query="state=evil&next=evil")
             assert answer.status_code == 400
             assert not {"Location", "Set-Cookie"} & set(answer.headers.keys())
             assert "evil" not in f"{answer.headers}{answer.text}"
@@ -252,16 +261,16 @@ def test_foreign_hosts_are_refused_and_never_named_but_in_the_log(
     ],
 )
 def test_localhost_moves_to_the_canonical_origin_and_nowhere_else(
-    path: str, query: str, where: str, app: Flask
+    path: str, query: str, where: str, idle: Flask
 ) -> None:
     """No trick with the path or the query leads the hop astray; forms do not hop."""
     for host in ("localhost:5000", "LOCALHOST:5000", "[::1]:5000", "127.0.0.2:5000"):
-        answer = ask(app, "GET", path, host, query)
+        answer = ask(idle, "GET", path, host, query)
         assert answer.status_code == 307
         assert answer.headers["Location"] == f"{ORIGIN}{where}"
         assert not {"X-Evil", "Set-Cookie"} & set(answer.headers.keys())
         assert "<script" not in answer.text
-        assert ask(app, "POST", path, host, query).status_code == 400
+        assert ask(idle, "POST", path, host, query).status_code == 400
 
 
 def test_no_name_moves_to_an_app_that_is_elsewhere(make_app: MakeApp) -> None:
