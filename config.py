@@ -101,13 +101,14 @@ class Config:
                 f"PORT is {port}, but SPOTIFY_REDIRECT_URI has {port_of(uri)}: set "
                 f"PORT to that, or write {local} there and in the dashboard"
             )
+        own_host = loopback_host(uri)
         accounts_url = read("SPOTIFY_ACCOUNTS_URL", _base_url, SPOTIFY_ACCOUNTS)
         redis_url = read("REDIS_URL", _redis_url)
         config = cls(
             client_id=read("SPOTIFY_CLIENT_ID", partial(_client_id, accounts_url)),
             client_secret=environ.get("SPOTIFY_CLIENT_SECRET"),
             redirect_uri=redirect_uri,
-            host=read("HOST", _ip_address, loopback_host(uri) or cls.host),
+            host=read("HOST", partial(_host, own_host), own_host or cls.host),
             port=port_of(uri) if uri.scheme == "http" else port,
             secret_key=read("SECRET_KEY", partial(_secret_key, redis_url)),
             accounts_url=accounts_url,
@@ -172,10 +173,13 @@ def _number(most: int, value: str) -> int:
     raise ValueError(f"is {value!r}: write a number from 1 to {most}")
 
 
-def _ip_address(value: str) -> str:
+def _host(loopback: str | None, value: str) -> str:
     with suppress(ValueError):
-        return value if ip_address(value) else ""
-    raise ValueError(f"is {value!r}: write an IP address like 127.0.0.1")
+        address = ip_address(value)
+        if value == loopback or loopback is None or address.is_unspecified:
+            return value
+    own = loopback or "an IP address like 127.0.0.1"
+    raise ValueError(f"is {value!r}: write {own}, or 0.0.0.0 for all addresses")
 
 
 def _client_id(accounts_url: str, value: str) -> str:
@@ -232,7 +236,7 @@ def _redirect_uri(port: int, value: str) -> str:
     uri = _web_address(value)
     free = CALLBACK_PATH.fullmatch(uri.path) and uri.path not in OWN_PATHS
     path = uri.path if free else "/callback"
-    host, origin = uri.hostname or "", f"http://127.0.0.1:{port}"
+    host, origin = uri.hostname or "", f"http://127.0.0.1:{uri.port or port}"
     if not host:
         what = "is not a web address, or has a query or a fragment"
     elif f".{host}".rstrip(".").endswith(".localhost"):

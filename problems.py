@@ -78,7 +78,9 @@ KINDS = {
         403, "That request came from somewhere else, so it was ignored."
     ),
     "wrong_host": Kind(
-        400, "This app isn’t set up for the address you used.", "Its own address is:"
+        400,
+        "This app isn’t set up for the address you used.",
+        "Use its own address. If you did, a proxy has changed the Host header.",
     ),
     "bad_request": Kind(400, "That request wasn’t understood."),
     "not_found": Kind(404, "Page not found."),

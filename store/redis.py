@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ end
 
 V = TypeVar("V")
 Change = Callable[[V], V]
+
+log = logging.getLogger("now_playing")
 
 
 def check_url(url: str) -> None:
@@ -172,6 +175,8 @@ class RedisStore(Generic[V]):
         url = config.redis_url or ""
         self._client = _connect(url, SOCKET_SECONDS, once_more)
         self._probe = _connect(url, 0.1, Retry(NoBackoff(), 0))
+        if not self.ready():
+            log.warning("Redis does not answer yet: see REDIS_URL")
         self.auths = RedisTable(self, "auth", AUTH_SECONDS, str)
         self.users = RedisTable(self, "user", USER_SECONDS, person)
 
@@ -180,7 +185,8 @@ class RedisStore(Generic[V]):
         """Give the client for a block that asks Redis."""
         try:
             yield self._client
-        except redis.RedisError:
+        except redis.RedisError as error:
+            log.warning("Redis: %s", type(error).__name__)
             raise Problem("unavailable") from None
 
     def paused(self, host: str) -> float:

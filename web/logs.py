@@ -44,6 +44,7 @@ def install(app: Flask) -> None:
         handler = StderrHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
+        log.propagate = False  # a server may set up the root later
     if log.level == logging.NOTSET:
         log.setLevel(logging.INFO)
 

@@ -85,7 +85,7 @@ def _move_to_own_host(config: Config, host: str) -> BaseResponse:
     own = urlsplit(config.origin)
     ports = (port_of(own), config.port) if is_local(own) else ()
     if request.method not in ("GET", "HEAD") or _loopback_port(host) not in ports:
-        log.warning("unknown host %s: this app is at %s", quote(host), config.origin)
+        log.warning("unknown host %s: this is %s", quote(host, ":[]"), config.origin)
         raise Problem("wrong_host")
     query = quote(request.query_string, "=&%+")
     path = quote(request.path) + (query and f"?{query}")
