@@ -18,7 +18,7 @@ HOME = Path(__file__).parent.parent
 GRACE_SECONDS = 20  # for requests in flight when the server is told to stop
 
 # Set here, so that many connections which say little stop nobody.
-BACKLOG = 1_024  # connections that the system accepts ahead of the server
+BACKLOG = 4_096  # connections that the system accepts ahead of the server
 MOST_CONNECTIONS = 16_384  # open at once, in each worker
 HEADER_MS = 10_000  # milliseconds for a request's headers to arrive
 HEADER_BYTES = 32_768  # of all headers together; more is answered with 431
