@@ -15,7 +15,7 @@ from pathlib import Path
 from config import DASHBOARD, DEMO_CLIENT_ID, Config, ConfigError, read_environ
 
 HOME = Path(__file__).parent.parent
-GRACE_SECONDS = 20  # for requests in flight when the server is told to stop
+GRACE_SECONDS = 10  # for requests in flight when the server is told to stop
 
 # Set here, so that many connections which say little stop nobody.
 BACKLOG = 4_096  # connections that the system accepts ahead of the server
