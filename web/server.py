@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -95,7 +96,7 @@ def _serve(config: Config) -> None:
     from granian.server import Server
 
     _allow_open_files(2 * MOST_CONNECTIONS)
-    Server(
+    server = Server(
         "app:create_app",
         factory=True,
         address=config.host,
@@ -116,7 +117,24 @@ def _serve(config: Config) -> None:
         websockets=False,
         log_level=LogLevels.error,
         working_dir=HOME,
-    ).serve()
+    )
+
+    def stop(*_: object) -> None:
+        # A terminal signals the workers as well, and one that is told to stop twice
+        # within a moment may never end.
+        time.sleep(0.1)
+        server.signal_handler_interrupt()
+
+    names = [name for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+    numbers = [signal.Signals[name] for name in names]
+    heard = [n for n in numbers if signal.getsignal(n) != signal.SIG_IGN]  # or nohup
+
+    @server.on_startup  # when granian has set handlers of its own
+    def handle_terminal() -> None:
+        for number in heard:
+            signal.signal(number, stop)
+
+    server.serve()
 
 
 def _allow_open_files(count: int) -> None:
