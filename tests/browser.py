@@ -78,10 +78,13 @@ class Visitor:
         query = dict(parse_qsl(urlsplit(asked).query))
         code = self.spotify.grant(**query)
         back = f"{self.origin}/callback?code={code}&state={query['state']}"
-        while (status := ask.get(back, max_redirects=0).status) == 503:
-            pass  # a rate limit that is not over
-        assert status == 307
+        assert ask.get(back, max_redirects=0).status == 307
         return self
+
+    def outlast_the_rate_limit(self) -> None:
+        """Wait until the app asks Spotify again."""
+        while self.context.request.get(f"{self.origin}/now-playing").status == 503:
+            pass
 
     def open(self, path: str = "/") -> Page:
         self.page.goto(self.origin + path)

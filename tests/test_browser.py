@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from app import create_app
 from config import DEMO_CLIENT_ID, Config
-from spotify.playback import NowPlaying
 from problems import KINDS, Problem
+from spotify.playback import NowPlaying
 from stand_in import StandIn
 from stand_in.failures import answer
 from tests.browser import (
@@ -218,7 +218,8 @@ def test_trouble_leaves_the_last_track(
     if state == "rate_limited":
         expect(status).to_contain_text("Trying again shortly.")  # not "in 1 second"
     expect(page.get_by_role("link", name="The Tidewater Clerks")).to_be_visible()
-    visitor.hears("episode", after=300_000)
+    visitor.outlast_the_rate_limit()
+    visitor.hears("episode", after=330_000)
     shows(page, "playing", "Why Does the Fridge Hum at Night?")
     expect(status).to_be_hidden()
 
@@ -228,7 +229,8 @@ def test_trouble_leaves_the_last_track(
     visitor.hears("ad")  # there is no track that could stay
     expect(player(page)).to_have_attribute("data-state", state)
     expect(heading(page)).to_have_text(KINDS[state].message)
-    visitor.hears("track", after=300_000)
+    visitor.outlast_the_rate_limit()
+    visitor.hears("track", after=330_000)
     shows(page, "playing", TITLE)
 
 
@@ -437,7 +439,7 @@ def test_news_is_said_once(arrive: Arrive) -> None:
     visitor.hears("ad")
     shows(page, "forbidden", "Escalator Waltz")
     said += [page.locator(".status").inner_text()]
-    visitor.hears("ad", after=60_000)
+    visitor.hears("ad", after=66_000)
     shows(page, "ad", "An ad is playing.")
     said += ["An ad is playing. Your music will be back in a moment."]
     assert page.evaluate("spy.heard") == said

@@ -7,17 +7,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from addresses import TAKEN_PATHS
 from flask import request
+from sender import Sender
+from user import Token
 
 import spotify as spotify_module
-from addresses import TAKEN_PATHS
 from config import Config
 from problems import KINDS
-from sender import Sender
 from stand_in import StandIn
 from store import MemoryStore
 from tests.conftest import CLIENT_ID
-from user import Token
 
 HOME = Path(__file__).parent.parent
 README = (HOME / "README.md").read_text("utf-8")

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from redis_store import VERSION, RedisStore
+from user import Account, Answer, Token, User
 
 from config import Config
 from spotify.playback import Link, NowPlaying
-from redis_store import VERSION, RedisStore
 from stand_in import StandIn
 from store import (
     AUTH_SECONDS,
@@ -29,7 +30,6 @@ from store import (
 )
 from tests.conftest import Browser, Clock, MakeApp, needs
 from tests.redis_server import RedisServer, is_installed, running
-from user import Account, Answer, Token, User
 
 SECRET_KEY = "the secret key of the tests"
 PLAYING = NowPlaying(

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
+import connections
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import connections
 from stand_in import StandIn
 from tests.conftest import Browser, Clock, MakeApp
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, jsonify, make_response, render_template, request
+from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -122,13 +123,15 @@ def _add_template_globals(app: Flask, config: Config) -> None:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
     files = Path(app.static_folder or "").iterdir()
-    urls = {path.name: f"/static/{path.name}?v={version(path)}" for path in files}
+    urls = {
+        path.name: Markup(f"/static/{path.name}?v={version(path)}") for path in files
+    }
     app.jinja_env.globals.update(
         dashboard=DASHBOARD,
         demo=config.demo,
         origin=config.origin,
         redirect_uri=config.redirect_uri,
-        static_url=urls.__getitem__,
+        static=urls,
     )
     # Evaluated once; an import in the templates would do so at each rendering.
     macros = vars(app.jinja_env.get_template("macros.html").module)
