@@ -120,10 +120,11 @@ def _serve(config: Config) -> None:
     )
 
     def stop(*_: object) -> None:
-        # A terminal signals the workers as well, and one that is told to stop twice
-        # within a moment may never end.
-        time.sleep(0.1)
-        server.signal_handler_interrupt()
+        if os.getpid() == server.pid:  # workers hear this process
+            # A terminal signals them too, and one told twice at once may never end.
+            time.sleep(0.1)
+            server.interrupt_signal = True
+            server.main_loop_interrupt.set()
 
     names = [name for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
     numbers = [signal.Signals[name] for name in names]
