@@ -27,7 +27,11 @@ USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
 LONGEST_WAIT = 86_400.0  # seconds; the longest Retry-After that was ever seen
 
 HTTP_2 = pycurl.CURL_HTTP_VERSION_2_0
-ERRORS = {code: name for name, code in vars(pycurl).items() if name.startswith("E_")}
+ERRORS = {
+    code: name
+    for name, code in vars(pycurl).items()
+    if name.startswith("E_") and not name.startswith("E_MULTI_")
+}
 
 log = logging.getLogger("now_playing")
 
