@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from .locks import KeyedLocks
 from .memory import AUTH_SECONDS, USER_SECONDS
 
 VERSION = 3  # of the stored form; any other counts as absent
-PREFIX = "now_playing"
+PREFIX, LOCK = "now_playing", ":lock"
 SOCKET_SECONDS = 0.3
 LOCK_MARGIN = 2  # seconds that a lock outlives the visit that holds it
 SWAPS = 5  # attempts to change a value that others are changing too
@@ -85,8 +86,10 @@ class RedisTable(Generic[V]):
         except Problem:
             if known is None:
                 raise
-        self._unsaved[key] = change
-        threading.Thread(target=self._save, args=(key, change), daemon=True).start()
+        earlier = self._unsaved.get(key)
+        self._unsaved[key] = (lambda now: change(earlier(now))) if earlier else change
+        if earlier is None:
+            threading.Thread(target=self._save, args=(key,), daemon=True).start()
         return change(known)
 
     def _swap(self, key: str, change: Change[V]) -> V | None:
@@ -102,12 +105,19 @@ class RedisTable(Generic[V]):
                     return value
         raise Problem("unavailable")
 
-    def _save(self, key: str, change: Change[V]) -> None:
-        while key in self._unsaved:
+    def _save(self, key: str) -> None:
+        lock, saved = self._name(key) + LOCK, None
+        while self._unsaved[key] is not saved:  # or there is a later change by now
             time.sleep(SAVE_AGAIN_SECONDS)
-            with suppress(Problem):
+            with suppress(Problem), self._store.reached() as client:
+                # Until it is saved, nobody else may act on what is stored.
+                client.expire(lock, self._store.lock_seconds)
+                change = self._unsaved[key]
                 self._swap(key, change)
-                self._unsaved.pop(key, None)
+                saved = change
+        del self._unsaved[key]
+        with suppress(Problem), self._store.reached() as client:
+            client.delete(lock)
 
     def pop(self, key: str) -> V | None:
         return self._read("getdel", key)
@@ -117,7 +127,7 @@ class RedisTable(Generic[V]):
         # Within this process first, so that Redis is asked for one caller at a time.
         with self._store.locks.hold(key, deadline) as first:
             with self._store.reached() as client:
-                lock = client.lock(f"{self._name(key)}:lock", self._store.lock_seconds)
+                lock = client.lock(self._name(key) + LOCK, self._store.lock_seconds)
                 left = max(deadline - time.monotonic(), 0.0)
                 locked = first and lock.acquire(blocking_timeout=left, sleep=0.02)
             try:
@@ -125,7 +135,7 @@ class RedisTable(Generic[V]):
             finally:
                 # If it can't be given back, or is not ours any more, it just ends.
                 with suppress(redis.RedisError):
-                    if locked:
+                    if locked and key not in self._unsaved:
                         lock.release()
 
     def _name(self, key: str) -> str:
@@ -169,7 +179,7 @@ class RedisStore(Generic[V]):
         self.fernet = Fernet(base64.urlsafe_b64encode(key))
         self.clock = clock  # the one that machines share
         self.locks = KeyedLocks(2 * config.threads)
-        self.lock_seconds = config.deadline + LOCK_MARGIN
+        self.lock_seconds = math.ceil(config.deadline) + LOCK_MARGIN
         # A connection that died is replaced at once; a slow server is not asked twice.
         once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         url = config.redis_url or ""

@@ -21,8 +21,8 @@ class RedisServer:
         self._folder = folder
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self._port}/0"
+            self.port = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client: Any = redis.Redis.from_url(self.url)
         self.start()
 
@@ -30,7 +30,7 @@ class RedisServer:
         self._process = subprocess.Popen(
             [
                 "redis-server",
-                *f"--port {self._port} --bind 127.0.0.1 --save".split(),
+                *f"--port {self.port} --bind 127.0.0.1 --save".split(),
                 "",
             ],
             cwd=self._folder,

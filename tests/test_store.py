@@ -1,59 +1,45 @@
-"""One contract for both stores, then what only Redis has to promise."""
+"""One contract for both stores, then what only one of them has to promise."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, Event
+from time import monotonic
+from typing import Any
 
 import pytest
 from flask import Flask
-from redis_store import VERSION, RedisStore
-from user import Account, Answer, Token, User
 
 from config import Config
-from spotify.playback import Link, NowPlaying
+from problems import Problem
+from spotify.client import Account, Token
+from spotify.playback import NowPlaying
 from stand_in import StandIn
-from store import (
-    AUTH_SECONDS,
-    MOST_AUTHS,
-    USER_SECONDS,
-    MemoryStore,
-    MemoryTable,
-    Store,
-)
+from store import Store, open_store
+from store.locks import KeyedLocks
+from store.memory import AUTH_SECONDS, SAFE_SECONDS, USER_SECONDS, MemoryTable
 from tests.conftest import Browser, Clock, MakeApp, needs
+from tests.redis_proxy import RedisProxy, proxy_to
 from tests.redis_server import RedisServer, is_installed, running
+from tests.wire import hold
+from users import User
 
 SECRET_KEY = "the secret key of the tests"
-PLAYING = NowPlaying(
-    "playing",
-    "track",
-    "Title",
-    "https://open.spotify.com/track/1",
-    (Link("A", None), Link("B", "https://open.spotify.com/artist/2")),
-    Link("Album", None),
-    "https://i.scdn.co/image/1",
-    True,
-    1000,
-    2000,
-)
 FULL = User(
     Token("access-canary", "refresh-canary", 1234.5),
     Account("Robin", "robin"),
-    Answer(99.5, PLAYING),
+    NowPlaying("playing", "track", "Title", progress_ms=1000, duration_ms=2000),
+    None,
+    99.5,
 )
-USERS = [
-    FULL,
-    User(Token("a", None, 0.0)),
-    User(Token("a", "r", 1.0), Account(None, "x"), Answer(1.0, None, "unreachable")),
-]
+BARE = User(Token("a", None, 0.0))
+USERS = [FULL, BARE, replace(BARE, account=Account(None, "x"), problem="unreachable")]
 
 Pass = Callable[[float], None]
 
@@ -71,8 +57,16 @@ def redis(redis_server: RedisServer) -> RedisServer:
     return redis_server
 
 
-def redis_store(server: RedisServer, secret_key: str = SECRET_KEY) -> RedisStore:
-    return RedisStore(server.url, secret_key, nullcontext)
+@pytest.fixture
+def proxy(redis: RedisServer) -> Iterator[RedisProxy]:
+    with proxy_to(redis.port) as proxy:
+        yield proxy
+
+
+def opened(clock: Clock, url: str | None, **settings: Any) -> Store[User]:
+    settings = {"secret_key": SECRET_KEY, "threads": 4, **settings}
+    config = Config(client_id="x", redis_url=url, **settings)
+    return open_store(config, User, clock)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -81,62 +75,71 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store(kind: str, clock: Clock, request: pytest.FixtureRequest) -> Iterator[Store]:
-    if kind == "memory":
-        yield MemoryStore(nullcontext, clock)
-        return
-    store = redis_store(request.getfixturevalue("redis"))
-    yield store
-    store.close()
+def store(kind: str, clock: Clock, request: pytest.FixtureRequest) -> Store[User]:
+    redis = request.getfixturevalue("redis") if kind == "redis" else None
+    return opened(clock, redis and redis.url)
 
 
 @pytest.fixture
 def let_pass(kind: str, clock: Clock, request: pytest.FixtureRequest) -> Pass:
     """Let time pass in the store."""
-    if kind == "memory":
-        return clock.advance
-    server: RedisServer = request.getfixturevalue("redis")
-    return server.let_pass
+    redis = request.getfixturevalue("redis") if kind == "redis" else None
+    return redis.let_pass if redis else clock.advance
 
 
-def test_nothing_is_there_at_first(store: Store) -> None:
+# ---- The contract
+
+
+def test_nothing_is_there_at_first(store: Store[User]) -> None:
     assert store.auths.pop("a") is None
     assert store.users.get("a") is None
-    assert not store.users.replace("a", FULL)
+    assert store.users.update("a", lambda user: FULL) is None
     assert store.users.get("a") is None
-    assert store.paused() == 0
+    assert store.paused("api") == 0
     assert store.ready()
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_a_user_comes_back_as_it_went_in(store: Store, user: User) -> None:
+def test_a_user_comes_back_as_it_went_in(store: Store[User], user: User) -> None:
     store.users.put("a", user)
     assert store.users.get("a") == user
     assert store.users.get("b") is None
 
 
-def test_an_auth_is_taken_once_by_one_of_many(store: Store) -> None:
+def test_an_auth_is_taken_once_by_one_of_many(store: Store[User]) -> None:
     store.auths.put("state", "verifier")
     with ThreadPoolExecutor(20) as threads:
         taken = list(threads.map(lambda _: store.auths.pop("state"), range(50)))
     assert sorted(taken, key=str) == [None] * 49 + ["verifier"]
 
 
-def test_an_empty_verifier_is_not_nothing(store: Store) -> None:
+def test_an_empty_verifier_is_not_nothing(store: Store[User]) -> None:
     store.auths.put("state", "")
     assert store.auths.pop("state") == ""
 
 
-def test_replace_changes_who_is_there_and_revives_nobody(store: Store) -> None:
+def test_an_update_changes_who_is_there_and_revives_nobody(store: Store[User]) -> None:
     store.users.put("a", FULL)
-    assert store.users.replace("a", USERS[1])
-    assert store.users.get("a") == USERS[1]
-    assert store.users.pop("a") == USERS[1]
-    assert not store.users.replace("a", FULL)
+    assert store.users.update("a", lambda user: BARE) == BARE
+    assert store.users.pop("a") == BARE
+    assert store.users.update("a", lambda user: FULL, known=BARE) is None
     assert store.users.get("a") is None
 
 
-def test_auths_expire_after_ten_minutes(store: Store, let_pass: Pass) -> None:
+def test_no_update_of_many_at_once_gets_lost(store: Store[User]) -> None:
+    store.users.put("a", BARE)
+
+    def add(user: User) -> User:
+        return replace(user, answered_at=user.answered_at + 1)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: store.users.update("a", add), range(4)))
+    user = store.users.get("a")
+    assert user
+    assert user.answered_at == 4
+
+
+def test_auths_expire_after_ten_minutes(store: Store[User], let_pass: Pass) -> None:
     store.auths.put("early", "1")
     let_pass(AUTH_SECONDS - 1)
     store.auths.put("late", "2")
@@ -145,7 +148,9 @@ def test_auths_expire_after_ten_minutes(store: Store, let_pass: Pass) -> None:
     assert store.auths.pop("late") == "2"
 
 
-def test_users_expire_after_thirty_idle_days(store: Store, let_pass: Pass) -> None:
+def test_users_expire_after_thirty_idle_days(
+    store: Store[User], let_pass: Pass
+) -> None:
     store.users.put("used", FULL)
     store.users.put("idle", FULL)
     let_pass(USER_SECONDS - 1)
@@ -153,239 +158,105 @@ def test_users_expire_after_thirty_idle_days(store: Store, let_pass: Pass) -> No
     let_pass(1)
     assert store.users.get("used") == FULL
     assert store.users.get("idle") is None
-    assert not store.users.replace("idle", FULL)
 
 
-def test_one_at_a_time_has_the_turn(store: Store) -> None:
+def test_an_update_does_not_start_the_time_anew(
+    store: Store[User], let_pass: Pass
+) -> None:
     store.users.put("a", FULL)
-    with store.users.turn("a", 0) as mine:
-        assert mine
-        with store.users.turn("a", 0) as also_mine:
-            assert not also_mine
-        with store.users.turn("b", 0) as of_another:
+    let_pass(USER_SECONDS - 1)
+    store.users.update("a", lambda user: BARE)
+    let_pass(1)
+    assert store.users.get("a") is None
+
+
+def test_one_at_a_time_holds_a_lock(store: Store[User]) -> None:
+    with store.users.lock("a", 0) as locked:
+        assert locked
+        with store.users.lock("a", 0) as also_locked:
+            assert not also_locked
+        with store.users.lock("b", 0) as of_another:
             assert of_another
-    with store.users.turn("a", 0) as again:
+    with store.users.lock("a", 0) as again:
         assert again
 
 
-def test_who_waits_for_a_turn_goes_on_when_it_is_over(store: Store) -> None:
-    store.users.put("a", FULL)
-    begun, results = threading.Barrier(4), []
+def test_who_waits_for_a_lock_goes_on_when_it_is_free(store: Store[User]) -> None:
+    begun = Barrier(4)
 
-    def wait() -> None:
-        begun.wait()
-        with store.users.turn("a", 10) as mine:
-            results.append((mine, store.users.get("a")))
+    def wait(_: int) -> bool:
+        begun.wait(10)
+        with store.users.lock("a", monotonic() + 30) as locked:
+            return locked
 
-    waiting = [threading.Thread(target=wait) for _ in range(3)]
-    with store.users.turn("a", 0):
-        for thread in waiting:
-            thread.start()
-        begun.wait()
-        store.users.replace("a", USERS[1])
-    for thread in waiting:
-        thread.join()
-    assert [user for _, user in results] == [USERS[1]] * 3
+    with ThreadPoolExecutor(3) as threads:
+        with store.users.lock("a", 0):
+            results = threads.map(wait, range(3))
+            begun.wait(10)
+        assert list(results) == [True] * 3
 
 
-def test_a_pause_lasts_as_long_as_was_said(store: Store) -> None:
-    store.pause(30)
-    store.pause(5)  # does not shorten it
-    assert 29 < store.paused() <= 30
+def test_a_pause_ends_by_itself_and_no_shorter_one_ends_it(
+    store: Store[User], let_pass: Pass
+) -> None:
+    store.pause("api", 100)
+    store.pause("api", 10)
+    assert 90 < store.paused("api") <= 100
+    assert store.paused("accounts") == 0
+    let_pass(101)
+    assert store.paused("api") == 0
 
 
-def test_a_pause_in_memory_is_over_when_its_time_is(clock: Clock) -> None:
-    store = MemoryStore(nullcontext, clock)
-    store.pause(30)
-    clock.advance(29)
-    assert store.paused() == 1
-    clock.advance(1)
-    assert store.paused() == 0
+# ---- Dicts
 
 
-def test_a_pause_in_redis_is_shared_until_its_time_is_over(redis: RedisServer) -> None:
-    one, other, third = (redis_store(redis) for _ in range(3))
-    one.pause(30)
-    other.pause(5)  # does not shorten it for anybody
-    assert 29 < third.paused() <= 30
-    redis.let_pass(30)
-    assert third.paused() == 0
-    for store in (one, other, third):
-        store.close()
+def test_no_more_than_the_cap_wait_for_locks() -> None:
+    """So that one person's tabs can't take every thread of the server."""
+    locks, inside = KeyedLocks(1), Event()
+
+    def wait() -> bool:
+        inside.set()
+        with locks.hold("a", monotonic() + 30) as locked:
+            return locked
+
+    with ThreadPoolExecutor(1) as threads, locks.hold("a", 0):
+        threads.submit(wait)
+        assert inside.wait(10)
+        while locks._waiting.acquire(blocking=False):  # until the other one waits
+            locks._waiting.release()
+        with pytest.raises(Problem, match="busy"), locks.hold("a", 0):
+            pass
 
 
-def test_memory_is_bounded_and_the_least_used_go_first(clock: Clock) -> None:
-    table: MemoryTable[int] = MemoryTable(60, 3, nullcontext, clock)
+def test_the_least_recently_used_makes_room(clock: Clock) -> None:
+    table: MemoryTable[int] = MemoryTable(999, 3, KeyedLocks(1), clock.monotonic)
     for number in range(3):
         table.put(str(number), number)
+    clock.advance(SAFE_SECONDS)
     assert table.get("0") == 0
     table.put("3", 3)
     assert [table.get(key) for key in "0123"] == [0, None, 2, 3]
-    assert len(table) == 3
+
+
+def test_a_login_younger_than_a_minute_is_not_pushed_out(clock: Clock) -> None:
+    table: MemoryTable[int] = MemoryTable(999, 3, KeyedLocks(1), clock.monotonic)
+    for number in range(3):
+        table.put(str(number), number)
+    clock.advance(SAFE_SECONDS - 1)
+    with pytest.raises(Problem, match="busy"):
+        table.put("flood", 0)
+    assert [table.get(key) for key in "012"] == [0, 1, 2]
 
 
 def test_memory_gives_back_what_has_expired(clock: Clock) -> None:
     """C50: two at a time, so that nobody waits for a sweep."""
-    table: MemoryTable[int] = MemoryTable(60, MOST_AUTHS, nullcontext, clock)
+    table: MemoryTable[int] = MemoryTable(60, 999, KeyedLocks(1), clock.monotonic)
     for number in range(100):
         table.put(str(number), number)
     clock.advance(60)
     for number in range(50):
         table.put(f"new {number}", number)
     assert len(table) == 50
-
-
-def test_redis_holds_nothing_readable(redis: RedisServer) -> None:
-    """C47: IDs are hashed, values sealed."""
-    store = redis_store(redis)
-    store.users.put("user-id-canary", FULL)
-    store.auths.put("state-canary", "verifier-canary")
-    keys = redis.client.keys("*")
-    assert len(keys) == 2
-    everything = b" ".join(keys + [redis.client.get(key) for key in keys])
-    for word in (b"canary", b"Robin", b"Title"):
-        assert word not in everything
-    store.close()
-
-
-def test_what_redis_can_not_open_is_not_there(redis: RedisServer) -> None:
-    store, stranger = redis_store(redis), redis_store(redis, "some other secret key")
-    store.users.put("a", FULL)
-    store.users.put("b", USERS[1])
-    key_a = store.users._key("a")
-    sealed = {key: redis.client.get(key) for key in (key_a, store.users._key("b"))}
-    assert stranger.users.get("a") is None
-
-    def seal(value: object) -> bytes:
-        fields = {"version": VERSION, "key": key_a, "value": value}
-        return store.fernet.encrypt(json.dumps(fields).encode())
-
-    for wrong in (
-        b"garbage",
-        b"",
-        sealed[store.users._key("b")],  # of another person
-        store.fernet.encrypt(
-            json.dumps({"version": 0, "key": key_a, "value": asdict(FULL)}).encode()
-        ),
-        store.fernet.encrypt(b'{"of": "an unknown form"}'),
-        store.fernet.encrypt(b"[]"),
-        seal({"token": "of an unknown form"}),
-        seal(["list"]),
-    ):
-        redis.client.set(key_a, wrong)
-        assert store.users.get("a") is None
-    redis.client.set(key_a, sealed[key_a])
-    assert store.users.get("a") == FULL
-    store.close()
-    stranger.close()
-
-
-def test_a_refresh_keeps_the_time_to_live(redis: RedisServer) -> None:
-    store = redis_store(redis)
-    store.users.put("a", FULL)
-    redis.let_pass(1000)
-    store.users.replace("a", USERS[1])
-    assert redis.client.ttl(store.users._key("a")) <= USER_SECONDS - 1000
-    store.close()
-
-
-@pytest.fixture
-def shared_apps(make_app: MakeApp, redis: RedisServer) -> list[Flask]:
-    """Two servers with one Redis."""
-    return [
-        make_app(redis_url=redis.url, secret_key=SECRET_KEY, deadline=8.0)
-        for _ in range(2)
-    ]
-
-
-def test_a_login_at_one_server_counts_at_the_other(
-    shared_apps: list[Flask], spotify: StandIn, flow: str
-) -> None:
-    for number in range(20):
-        one, two = (Browser(app, spotify) for app in shared_apps)
-        query = one.begin_login()
-        two.cookie = one.cookie
-        assert two.get(two.code_for(query, f"person{number}")).status_code == 307
-        one.cookie = two.cookie
-        assert f"person{number}" in one.get("/").get_data(as_text=True)
-        two.post("/logout")
-        assert one.user_id is None
-
-
-def parallel(browsers: list[Browser], path: str, count: int) -> list[int]:
-    """Send the same request count times at once, through the browsers in turn."""
-    cookie = browsers[0].cookie
-
-    def send(number: int) -> int:
-        browser = browsers[number % len(browsers)].twin()
-        browser.cookie = cookie
-        return browser.get(path).status_code
-
-    with ThreadPoolExecutor(count) as threads:
-        return list(threads.map(send, range(count)))
-
-
-def test_forty_requests_at_two_servers_refresh_once(
-    shared_apps: list[Flask], spotify: StandIn, clock: Clock
-) -> None:
-    """C54, over two servers."""
-    browsers = [Browser(app, spotify) for app in shared_apps]
-    browsers[0].log_in()
-    clock.advance(3600)
-    spotify.forget()
-    assert parallel(browsers, "/now-playing", 40) == [200] * 40
-    assert (spotify.count("token"), spotify.count("player")) == (1, 1)
-
-
-def test_thirty_callbacks_at_two_servers_exchange_once(
-    shared_apps: list[Flask], spotify: StandIn
-) -> None:
-    """C5, over two servers."""
-    browsers = [Browser(app, spotify) for app in shared_apps]
-    path = browsers[0].code_for(browsers[0].begin_login())
-    statuses = parallel(browsers, path, 30)
-    assert sorted(statuses) == [307] + [400] * 29
-    assert spotify.count("token") == 1
-
-
-def test_the_rate_limit_window_is_shared(
-    shared_apps: list[Flask], spotify: StandIn
-) -> None:
-    one, two = (Browser(app, spotify) for app in shared_apps)
-    one.log_in("robin")
-    two.log_in("mika")
-    spotify.fail("player", "rate_limited")
-    assert one.get("/now-playing").status_code == 503
-    spotify.forget()
-    answer = two.get("/now-playing")
-    assert (answer.status_code, answer.get_json()["error"]) == (503, "rate_limited")
-    assert int(answer.headers["Retry-After"]) > 0
-    assert spotify.count("player") == 0
-
-
-@pytest.mark.parametrize("how", ["freeze", "kill"])
-def test_without_redis_a_page_says_so_and_it_heals(
-    shared_apps: list[Flask], spotify: StandIn, redis: RedisServer, how: str
-) -> None:
-    """C59: 503, never logged in, nothing lost."""
-    browser = Browser(shared_apps[0], spotify)
-    browser.log_in()
-    user_id = browser.user_id or ""
-    assert user_id
-    getattr(redis, how)()
-    try:
-        for path in ("/", "/now-playing", "/login"):
-            answer = browser.get(path)
-            assert answer.status_code == 503
-            assert user_id not in answer.get_data(as_text=True)
-        assert browser.json()["error"] == "unavailable"
-        assert browser.get("/readyz").status_code == 503
-        assert browser.get("/healthz").status_code == 200
-    finally:
-        redis.thaw() if how == "freeze" else redis.start()
-    assert browser.get("/readyz").status_code == 200
-    # A killed Redis has forgotten everybody; a frozen one nobody.
-    assert browser.user_id == (user_id if how == "freeze" else None)
 
 
 def test_without_redis_url_neither_redis_nor_cryptography_is_imported() -> None:
@@ -396,6 +267,216 @@ def test_without_redis_url_neither_redis_nor_cryptography_is_imported() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_redis_url_is_not_shown() -> None:
-    config = Config(client_id="0" * 32, redis_url="redis://:password@localhost")
-    assert "password" not in repr(config)
+# ---- Redis
+
+
+def test_redis_holds_nothing_readable(redis: RedisServer, clock: Clock) -> None:
+    """C47: IDs are hashed, values sealed."""
+    store = opened(clock, redis.url)
+    store.users.put("user-id-canary", FULL)
+    store.auths.put("state-canary", "verifier-canary")
+    keys = redis.client.keys("*")
+    assert len(keys) == 2
+    everything = b" ".join(keys + [redis.client.get(key) for key in keys])
+    for word in (b"canary", b"Robin", b"Title"):
+        assert word not in everything
+
+
+def test_what_redis_can_not_open_is_not_there(redis: RedisServer, clock: Clock) -> None:
+    """C72."""
+    store = opened(clock, redis.url)
+    stranger = opened(clock, redis.url, secret_key="some other secret key")
+    store.users.put("b", FULL)
+    (name_b,) = redis.client.keys("*")
+    store.users.put("a", FULL)
+    (name_a,) = set(redis.client.keys("*")) - {name_b}
+    sealed = redis.client.get(name_a)
+    assert stranger.users.get("a") is None
+    for wrong in (b"garbage", b"", redis.client.get(name_b)):
+        redis.client.set(name_a, wrong)
+        assert store.users.get("a") is None
+        assert store.users.update("a", lambda user: BARE) is None
+    redis.client.set(name_a, sealed)
+    assert store.users.get("a") == FULL
+    redis.client.delete(name_a)
+    redis.client.lpush(name_a, "of another type")
+    assert store.users.get("a") is store.users.pop("a") is None
+
+
+@pytest.fixture
+def two_servers(make_app: MakeApp, proxy: RedisProxy) -> list[Flask]:
+    """Two servers with one Redis behind a proxy."""
+    settings = {"redis_url": proxy.url, "secret_key": SECRET_KEY, "deadline": 8.0}
+    return [make_app(**settings) for _ in range(2)]
+
+
+@pytest.fixture
+def at_two(two_servers: list[Flask], spotify: StandIn) -> list[Browser]:
+    """One person at both servers, logged in."""
+    one, two = (Browser(app, spotify) for app in two_servers)
+    one.log_in()
+    two.cookie = one.cookie
+    return [one, two]
+
+
+def test_a_login_at_one_server_counts_at_the_other(
+    two_servers: list[Flask], spotify: StandIn, flow: str
+) -> None:
+    one, two = (Browser(app, spotify) for app in two_servers)
+    query = one.begin_login()
+    two.cookie = one.cookie
+    assert two.get(two.code_for(query)).status_code == 307
+    one.cookie = two.cookie
+    assert "Robin Vale" in one.get("/").text
+    two.post("/logout")
+    assert one.user_id is None
+
+
+def at_once(tabs: list[Browser], path: str, count: int) -> list[int]:
+    """Send the same request count times at once, through the tabs in turn."""
+
+    def send(number: int) -> int:
+        tab = tabs[number % len(tabs)].twin()
+        tab.cookie = tabs[0].cookie
+        return tab.get(path).status_code
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(send, range(count)))
+
+
+def test_forty_requests_at_two_servers_refresh_once(
+    at_two: list[Browser], spotify: StandIn, clock: Clock, flow: str
+) -> None:
+    """C54, over two servers."""
+    clock.advance(3600)
+    spotify.forget()
+    assert at_once(at_two, "/now-playing", 40) == [200] * 40
+    assert (spotify.count("token"), spotify.count("player")) == (1, 1)
+
+
+def test_thirty_callbacks_at_two_servers_exchange_once(
+    two_servers: list[Flask], spotify: StandIn
+) -> None:
+    """C5, over two servers."""
+    tabs = [Browser(app, spotify) for app in two_servers]
+    path = tabs[0].code_for(tabs[0].begin_login())
+    assert sorted(at_once(tabs, path, 30)) == [307] + [400] * 29
+    assert spotify.count("token") == 1
+
+
+def test_a_rate_limit_counts_at_both_servers(
+    at_two: list[Browser], spotify: StandIn
+) -> None:
+    spotify.fail("player", "rate_limited")
+    assert at_two[0].get("/now-playing").status_code == 503
+    spotify.forget()
+    answer = at_two[1].get("/now-playing")
+    assert (answer.status_code, answer.get_json()["error"]) == (503, "rate_limited")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert spotify.count("player") == 0
+
+
+@pytest.mark.parametrize("how", ["freeze", "kill"])
+def test_without_redis_a_page_says_so_and_it_heals(
+    at_two: list[Browser], redis: RedisServer, how: str
+) -> None:
+    """C59: 503, never logged in, nothing lost."""
+    browser = at_two[0]
+    user_id = browser.user_id or ""
+    assert user_id
+    getattr(redis, how)()
+    try:
+        for path in ("/", "/now-playing", "/login"):
+            answer = browser.get(path)
+            assert answer.status_code == 503
+            assert user_id not in answer.text
+        assert browser.json()["error"] == "unavailable"
+        assert browser.get("/readyz").status_code == 503
+        assert browser.get("/healthz").status_code == 200
+    finally:
+        redis.thaw() if how == "freeze" else redis.start()
+    assert browser.get("/readyz").status_code == 200
+    # A killed Redis has forgotten everybody; a frozen one nobody.
+    assert browser.user_id == (user_id if how == "freeze" else None)
+
+
+@pytest.mark.parametrize("fault", ["hang", "drop", "lose", "refuse"])
+def test_a_login_survives_a_redis_that_fails_while_its_token_is_saved(
+    at_two: list[Browser],
+    spotify: StandIn,
+    clock: Clock,
+    proxy: RedisProxy,
+    fault: str,
+    flow: str,
+) -> None:
+    """C67: and no used-up refresh token is sent again, by either server."""
+    clock.advance(3600)
+    spotify.forget()
+    with ThreadPoolExecutor(1) as threads, hold(spotify, "token") as held:
+        first = threads.submit(at_two[0].json)
+        assert held.arrived()
+        proxy.faults["EVAL"] = fault
+        held.release()
+        assert first.result().get("error") in (None, "unavailable")
+    proxy.heal()
+    # It is saved half a second later; until then the other server has to wait.
+    assert [tab.json().get("state") for tab in at_two[::-1]] == ["playing"] * 2
+    sent = [call.form["refresh_token"] for call in spotify.calls if call.form]
+    assert len(sent) == 1
+
+
+def test_a_later_token_is_not_lost_while_an_earlier_one_is_unsaved(
+    redis: RedisServer, proxy: RedisProxy, clock: Clock
+) -> None:
+    """C67: with PKCE each is good for one use, and an outage may be long."""
+    table, other = opened(clock, proxy.url).users, opened(clock, redis.url).users
+    table.put("a", BARE)
+    proxy.faults["EVAL"] = "refuse"
+    for number in (1, 2):
+
+        def change(user: User, number: int = number) -> User:
+            return replace(user, answered_at=10 * user.answered_at + number)
+
+        assert table.update("a", change, known=table.get("a"))
+    assert other.get("a") == BARE
+    assert table.get("a") == replace(BARE, answered_at=12)
+    proxy.heal()
+    with other.lock("a", monotonic() + 30):
+        pass
+    while other.get("a") == BARE:
+        pass
+    assert other.get("a") == replace(BARE, answered_at=12)
+
+
+def test_a_lock_that_nobody_gives_back_keeps_a_visit_until_its_deadline(
+    make_app: MakeApp, redis: RedisServer, spotify: StandIn, clock: Clock
+) -> None:
+    """C68: then it is busy, and later visits do not queue behind it for ever."""
+    settings = {"redis_url": redis.url, "secret_key": SECRET_KEY, "deadline": 0.1}
+    browser = Browser(make_app(**settings), spotify)
+    browser.log_in()
+    (name,) = redis.client.keys("now_playing:user:*")
+    redis.client.set(name + b":lock", "of somebody who vanished", px=60_000)
+    assert [browser.json()["error"] for _ in range(2)] == ["busy"] * 2
+    redis.client.delete(name + b":lock")
+
+
+def test_a_holder_whose_lock_ran_out_does_not_overwrite_newer_data(
+    at_two: list[Browser], redis: RedisServer, spotify: StandIn, clock: Clock
+) -> None:
+    """C68: the token that the other server got meanwhile stays."""
+    with ThreadPoolExecutor(1) as threads, hold(spotify, "player") as held:
+        late = threads.submit(at_two[0].json)
+        assert held.arrived()
+        redis.client.delete(*redis.client.keys("*:lock"))
+        del spotify.holds["player"]
+        clock.advance(3600)
+        assert at_two[1].json()["state"] == "playing"
+        spotify.holds["player"] = held.wait
+        held.release()
+        late.result()
+    spotify.forget()
+    for tab in at_two:
+        clock.advance(3)
+        assert tab.json()["state"] == "playing"
+    assert spotify.count("token") == 0

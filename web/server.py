@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -15,10 +16,10 @@ from pathlib import Path
 from config import DASHBOARD, DEMO_CLIENT_ID, Config, ConfigError, read_environ
 
 HOME = Path(__file__).parent.parent
-GRACE_SECONDS = 20  # for requests in flight when the server is told to stop
+GRACE_SECONDS = 10  # for requests in flight when the server is told to stop
 
 # Set here, so that many connections which say little stop nobody.
-BACKLOG = 1_024  # connections that the system accepts ahead of the server
+BACKLOG = 4_096  # connections that the system accepts ahead of the server
 MOST_CONNECTIONS = 16_384  # open at once, in each worker
 HEADER_MS = 10_000  # milliseconds for a request's headers to arrive
 HEADER_BYTES = 32_768  # of all headers together; more is answered with 431
@@ -95,7 +96,7 @@ def _serve(config: Config) -> None:
     from granian.server import Server
 
     _allow_open_files(2 * MOST_CONNECTIONS)
-    Server(
+    server = Server(
         "app:create_app",
         factory=True,
         address=config.host,
@@ -116,7 +117,25 @@ def _serve(config: Config) -> None:
         websockets=False,
         log_level=LogLevels.error,
         working_dir=HOME,
-    ).serve()
+    )
+
+    def stop(*_: object) -> None:
+        if os.getpid() == server.pid:  # workers hear this process
+            # A terminal signals them too, and one told twice at once may never end.
+            time.sleep(0.1)
+            server.interrupt_signal = True
+            server.main_loop_interrupt.set()
+
+    names = [name for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+    numbers = [signal.Signals[name] for name in names]
+    heard = [n for n in numbers if signal.getsignal(n) != signal.SIG_IGN]  # or nohup
+
+    @server.on_startup  # when granian has set handlers of its own
+    def handle_terminal() -> None:
+        for number in heard:
+            signal.signal(number, stop)
+
+    server.serve()
 
 
 def _allow_open_files(count: int) -> None:
