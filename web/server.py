@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -119,21 +118,16 @@ def _serve(config: Config) -> None:
         working_dir=HOME,
     )
 
-    def stop(*_: object) -> None:
-        if os.getpid() == server.pid:  # workers hear this process
-            # A terminal signals them too, and one told twice at once may never end.
-            time.sleep(0.1)
-            server.interrupt_signal = True
-            server.main_loop_interrupt.set()
+    if hasattr(os, "fork"):
+        # A terminal signals this process, which tells its workers: one that is told
+        # twice within a moment may never end.
+        os.register_at_fork(after_in_child=os.setpgrp)
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # by nohup
 
-    names = [name for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
-    numbers = [signal.Signals[name] for name in names]
-    heard = [n for n in numbers if signal.getsignal(n) != signal.SIG_IGN]  # or nohup
-
-    @server.on_startup  # when granian has set handlers of its own
-    def handle_terminal() -> None:
-        for number in heard:
-            signal.signal(number, stop)
+        @server.on_startup
+        def stop_on_hangup() -> None:  # where granian would start its workers anew
+            stop = signal.getsignal(signal.SIGTERM)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else stop)
 
     server.serve()
 
