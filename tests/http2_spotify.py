@@ -104,15 +104,17 @@ class _Connection(BaseRequestHandler):
         self.tls.sendall(answer)
 
     def _speak_http2(self) -> None:
-        http2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        http2 = H2Connection(
+            H2Configuration(client_side=False, header_encoding="utf-8")
+        )
         http2.initiate_connection()
-        asked: dict[int, dict[str, str]] = {}
+        asked: dict[int, dict[Any, Any]] = {}
         while True:
             self.tls.sendall(http2.data_to_send())
             data = self._receive()
             for event in http2.receive_data(data):
                 if isinstance(event, RequestReceived):
-                    asked[event.stream_id] = dict(event.headers)
+                    asked[event.stream_id] = dict(event.headers or ())
                 elif isinstance(event, StreamReset):
                     asked.pop(event.stream_id, None)
                 elif isinstance(event, StreamEnded):

@@ -9,12 +9,11 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Event, Thread
 
 
-
 class RedisProxy(ThreadingTCPServer):
     """Passes commands on to a Redis, unless told to fail.
 
     faults: by command in upper case, "refuse", "drop" (the connection), "lose" (the
-    answer), "hang" (until healed), or seconds to wait.
+    answer) or "hang" (until healed).
     """
 
     daemon_threads = True
@@ -24,8 +23,7 @@ class RedisProxy(ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Connection)
         self.redis_port = redis_port
         self.url = f"redis://127.0.0.1:{self.server_address[1]}/0"
-        self.faults: dict[str, str | float] = {}
-        self.commands: list[str] = []
+        self.faults: dict[str, str] = {}
         self.healed = Event()
 
     def heal(self) -> None:
@@ -51,16 +49,15 @@ class _Connection(StreamRequestHandler):
                     redis.sendall(b"".join(parts))
 
     def _passes(self, command: str) -> bool:
-        self.server.commands.append(command)
-        fault = self.server.faults.get(command, 0)
+        fault = self.server.faults.get(command)
         self.muted = fault == "lose"
         if fault == "drop":
             raise ConnectionAbortedError
         if fault == "refuse":
             self.wfile.write(b"-OOM command not allowed\r\n")
             return False
-        if fault == "hang" or isinstance(fault, float):
-            self.server.healed.wait(None if fault == "hang" else fault)
+        if fault == "hang":
+            self.server.healed.wait()
         return True
 
     def _answer(self, redis: socket.socket) -> None:
