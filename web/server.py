@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -96,7 +95,7 @@ def _serve(config: Config) -> None:
     from granian.server import Server
 
     _allow_open_files(2 * MOST_CONNECTIONS)
-    server = Server(
+    Server(
         "app:create_app",
         factory=True,
         address=config.host,
@@ -117,25 +116,7 @@ def _serve(config: Config) -> None:
         websockets=False,
         log_level=LogLevels.error,
         working_dir=HOME,
-    )
-
-    def stop(*_: object) -> None:
-        if os.getpid() == server.pid:  # workers hear this process
-            # A terminal signals them too, and one told twice at once may never end.
-            time.sleep(0.1)
-            server.interrupt_signal = True
-            server.main_loop_interrupt.set()
-
-    names = [name for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
-    numbers = [signal.Signals[name] for name in names]
-    heard = [n for n in numbers if signal.getsignal(n) != signal.SIG_IGN]  # or nohup
-
-    @server.on_startup  # when granian has set handlers of its own
-    def handle_terminal() -> None:
-        for number in heard:
-            signal.signal(number, stop)
-
-    server.serve()
+    ).serve()
 
 
 def _allow_open_files(count: int) -> None:
