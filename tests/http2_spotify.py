@@ -104,7 +104,9 @@ class _Connection(BaseRequestHandler):
         self.tls.sendall(answer)
 
     def _speak_http2(self) -> None:
-        http2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        http2 = H2Connection(
+            H2Configuration(client_side=False, header_encoding="utf-8")
+        )
         http2.initiate_connection()
         asked: dict[int, dict[str, str]] = {}
         while True:

@@ -9,7 +9,6 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Event, Thread
 
 
-
 class RedisProxy(ThreadingTCPServer):
     """Passes commands on to a Redis, unless told to fail.
 

@@ -241,7 +241,8 @@ def test_foreign_hosts_are_refused_and_never_named_but_in_the_log(
     assert len(lines) == 12
     for line in lines:
         assert line.isprintable()
-        assert line == f"unknown host {quote(sent.lower())}: this app is at {ORIGIN}"
+        host = quote(sent.lower(), ":[]")
+        assert line == f"unknown host {host}: this is {ORIGIN}"
 
 
 @pytest.mark.parametrize(
