@@ -96,7 +96,7 @@ class Host:
         if status not in (200, 204):
             log.warning("Spotify: %s %s: status %d", request.method, url, status)
         if status == 429:
-            seconds = min(retry_after or USUAL_WAIT, LONGEST_WAIT)
+            seconds = _seconds(retry_after)
             log.warning("Spotify: rate limit, no request for %d s", seconds)
             self._pause(seconds)
             raise Problem("rate_limited", seconds)
@@ -124,8 +124,8 @@ class Host:
 
     def _exchange(
         self, request: tk.Request, url: str, deadline: float
-    ) -> tuple[int, int, bytes]:
-        """Return status, Retry-After (seconds, or 0) and body.
+    ) -> tuple[int, bytes, bytes]:
+        """Return status, Retry-After and body.
 
         Over HTTP/1.1, an answer that nobody asked for passes for the answer to the next
         request on that connection, which may be another person's: so there it serves
@@ -140,9 +140,8 @@ class Host:
         reuse = http2 and request.method == "GET"
         curl.setopt(pycurl.FRESH_CONNECT, not reuse)
         curl.setopt(pycurl.FORBID_REUSE, not reuse)
-        body = _perform(curl, request, url, deadline)
+        retry_after, body = _perform(curl, request, url, deadline)
         status = curl.getinfo(pycurl.RESPONSE_CODE)
-        retry_after = curl.getinfo(pycurl.RETRY_AFTER)
         http2 = curl.getinfo(pycurl.INFO_HTTP_VERSION) == HTTP_2
         if http2 or not reuse:  # else it has kept a connection that speaks HTTP/1.1
             self._idle.append((curl, http2))
@@ -162,13 +161,19 @@ class Host:
 
 def _perform(
     curl: pycurl.Curl, request: tk.Request, url: str, deadline: float
-) -> bytes:
-    """Return the body. Raises pycurl.error, or ValueError for one that is cut short."""
-    body = bytearray()
+) -> tuple[bytes, bytes]:
+    """Return Retry-After and body. Raises pycurl.error, ValueError."""
+    body, retry_after = bytearray(), b""
 
     def write(chunk: bytes) -> int:
         body.extend(chunk)
         return len(chunk) if len(body) <= LARGEST else -1
+
+    def read_header(line: bytes) -> None:
+        nonlocal retry_after
+        name, _, value = line.partition(b":")
+        if name.lower() == b"retry-after":
+            retry_after = value.strip()
 
     headers = {"Accept": "application/json", **(request.headers or {})}
     query = f"?{urlencode(request.params)}" if request.params else ""
@@ -176,6 +181,7 @@ def _perform(
     curl.setopt(pycurl.HTTPHEADER, [f"{name}: {headers[name]}" for name in headers])
     if request.data is not None:
         curl.setopt(pycurl.POSTFIELDS, urlencode(request.data))
+    curl.setopt(pycurl.HEADERFUNCTION, read_header)  # libcurl's own ends at six hours
     curl.setopt(pycurl.WRITEFUNCTION, write)
     milliseconds = int(1000 * (deadline - time.monotonic()))
     if milliseconds <= 0:
@@ -184,7 +190,13 @@ def _perform(
     curl.perform()
     if not body and 0 < curl.getinfo(pycurl.SIZE_DOWNLOAD_T) < SHORTEST_GZIP:
         raise ValueError("gzip cut short")  # to libcurl, an empty body
-    return bytes(body)
+    return retry_after, bytes(body)
+
+
+def _seconds(retry_after: bytes) -> float:
+    if not retry_after.isdigit():
+        return USUAL_WAIT
+    return min(max(float(retry_after), 1.0), LONGEST_WAIT)
 
 
 def _content(body: bytes) -> Any:

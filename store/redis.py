@@ -28,7 +28,7 @@ from .memory import AUTH_SECONDS, USER_SECONDS
 
 VERSION = 3  # of the stored form; any other counts as absent
 PREFIX, LOCK = "now_playing", ":lock"
-SOCKET_SECONDS = 0.3
+SOCKET_SECONDS = 0.5
 LOCK_MARGIN = 2  # seconds that a lock outlives the visit that holds it
 SWAPS = 5  # attempts to change a value that others are changing too
 SAVE_AGAIN_SECONDS = 0.5

@@ -101,7 +101,7 @@ REDIRECT_URIS = {  # what is said, with the fix, and about which
         http://app.localhost:5000/callback https://localhost./callback
         http://localhost:5000 http://localhost:5000/login
     """,
-    f"{LOCALHOST}: http://127.0.0.1:5000/back": "http://localhost:8888/back",
+    f"{LOCALHOST}: http://127.0.0.1:8888/back": "http://localhost:8888/back",
     f"{PLAIN}: {HTTPS}": "HTTP://music.example/callback http://music.example",
     f"{PLAIN}: https://10.0.0.7:5000/callback": "http://10.0.0.7:5000/callback",
     f"{PLAIN}: https://127.1:5000/callback": "http://127.1:5000/callback",
@@ -162,7 +162,11 @@ NOT_HTTPS = "is not https (or http on this machine): write https://"
         ("SPOTIFY_API_URL", NO_BASES, NOT_HTTPS),
         ("SECRET_KEY", "15-characters--", "is shorter than 16 characters: make one"),
         ("SECRET_KEY", NOT_UTF_8, "is not UTF-8 text: type it again"),
-        ("HOST", f"localhost 127.1 ::1% {NOT_UTF_8}", "is {!r}: write an IP address"),
+        (
+            "HOST",
+            f"localhost 127.1 10.0.0.7 ::1 {NOT_UTF_8}",
+            "is {!r}: write 127.0.0.1, or",
+        ),
     ],
 )
 def test_wrong_setting_is_told_with_its_fix(name: str, values: str, what: str) -> None:

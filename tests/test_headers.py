@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import unquote
 
 import pytest
 from flask import Flask, abort
@@ -241,7 +241,8 @@ def test_foreign_hosts_are_refused_and_never_named_but_in_the_log(
     assert len(lines) == 12
     for line in lines:
         assert line.isprintable()
-        assert line == f"unknown host {quote(sent.lower())}: this app is at {ORIGIN}"
+        assert sent.lower() in unquote(line)
+        assert ORIGIN in line
 
 
 @pytest.mark.parametrize(
