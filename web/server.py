@@ -95,7 +95,7 @@ def _serve(config: Config) -> None:
     from granian.server import Server
 
     _allow_open_files(2 * MOST_CONNECTIONS)
-    Server(
+    server = Server(
         "app:create_app",
         factory=True,
         address=config.host,
@@ -116,7 +116,19 @@ def _serve(config: Config) -> None:
         websockets=False,
         log_level=LogLevels.error,
         working_dir=HOME,
-    ).serve()
+    )
+    if hasattr(os, "fork"):
+        # A terminal signals this process alone, which tells its workers: one that is
+        # told twice within a moment may never end.
+        os.register_at_fork(after_in_child=os.setpgrp)
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # by nohup
+
+        @server.on_startup
+        def stop_on_hangup() -> None:  # where granian would start its workers anew
+            stop = signal.getsignal(signal.SIGTERM)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else stop)
+
+    server.serve()
 
 
 def _allow_open_files(count: int) -> None:
