@@ -6,6 +6,7 @@ import base64
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,32 +23,34 @@ import pytest
 
 from stand_in import StandIn
 from tests.conftest import CLIENT_ID, needs
-from tests.redis_server import is_installed, running
+from tests.redis_server import RedisServer
 from tests.wire import hold
 
 HOME = Path(__file__).parent.parent
-APP = "app.py"
+APP = "python app.py"
 SETTINGS = re.findall(r"^([A-Z_]+)=", (HOME / ".env.example").read_text(), re.M)
 SECRET_KEY = "the secret key of the tests"
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return an environment with these settings, whatever a .env file says."""
-    return {**os.environ, **dict.fromkeys(SETTINGS, ""), **settings}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, **dict.fromkeys(SETTINGS, ""), "PATH": path, **settings}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return str(probe.getsockname()[1])
 
 
 def run(command: str = APP, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the app with settings that it refuses."""
+    env = environment({"PORT": free_port(), **settings})
     return subprocess.run(
-        [sys.executable, *command.split()],
+        f"exec {command}",
+        shell=True,
         cwd=HOME,
-        env=environment(settings),
+        env=env,
         capture_output=True,
         text=True,
         timeout=30,
@@ -56,29 +59,33 @@ def run(command: str = APP, **settings: str) -> subprocess.CompletedProcess[str]
 
 
 class Server:
-    """The app in a process of its own, started by a command for Python."""
+    """The app in a process of its own, started by a command as people type it."""
 
-    def __init__(self, folder: Path, command: str = APP, **settings: str) -> None:
-        self.port = free_port()
-        self._log = folder / "log"
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *command.replace("PORT", str(self.port)).split()],
-                cwd=HOME,
-                env=environment({"PORT": str(self.port), **settings}),
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,  # so that it can be signalled as by a terminal
-            )
-        assert self.process.stdout
-        self.said: IO[str] = self.process.stdout
+    def __init__(self, log: Path, command: str = APP, **settings: str) -> None:
+        port = free_port()
+        self.port, self._log = int(port), log / "log"
+        self._log.touch()
+        self.process = subprocess.Popen(
+            f"exec 2>>{self._log}; exec {command}",
+            shell=True,
+            cwd=HOME,
+            env=environment({"PORT": port, **settings}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # so that it can be signalled as by a terminal
+        )
         while True:
             try:
                 self.get("/healthz")
                 return
             except ConnectionError:
                 assert self.process.poll() is None, self.log
+
+    @property
+    def said(self) -> IO[str]:
+        assert self.process.stdout
+        return self.process.stdout
 
     @property
     def log(self) -> str:
@@ -89,7 +96,8 @@ class Server:
         with closing(self.connect()) as connection:
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read().decode()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return answer.status, named, answer.read().decode()
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -106,9 +114,8 @@ class Server:
     def begin_login(self) -> tuple[dict[str, str], dict[str, str]]:
         """Return the query of Spotify's authorise page, and the headers to go on."""
         _, headers, _ = self.get("/login")
-        named = {name.lower(): value for name, value in headers.items()}
-        cookie = named["set-cookie"].split(";")[0]
-        return dict(parse_qsl(urlsplit(named["location"]).query)), {"Cookie": cookie}
+        query = parse_qsl(urlsplit(headers["location"]).query)
+        return dict(query), {"Cookie": headers["set-cookie"].split(";")[0]}
 
     def log_in(self, spotify: StandIn, person: str = "robin") -> dict[str, str]:
         """Log in, and return the headers of somebody who is."""
@@ -117,8 +124,7 @@ class Server:
         path = f"/callback?code={code}&state={query['state']}"
         status, headers, _ = self.get(path, **cookie)
         assert status == 307
-        named = {name.lower(): value for name, value in headers.items()}
-        return {"Cookie": named["set-cookie"].split(";")[0]}
+        return {"Cookie": headers["set-cookie"].split(";")[0]}
 
     def workers(self) -> list[int]:
         pid = self.process.pid
@@ -241,19 +247,13 @@ def test_no_secret_and_no_query_is_in_the_log(
         assert secret.startswith("http") or secret not in log
 
 
-@pytest.mark.parametrize("stdout", ["/dev/full", "closed"])
-def test_a_greeting_that_nobody_can_read_stops_nothing(
-    tmp_path: Path, at_spotify: dict[str, str], stdout: str
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "2>&-"])
+def test_words_that_nobody_can_read_stop_nothing(
+    tmp_path: Path, at_spotify: dict[str, str], redirection: str
 ) -> None:
     """C70."""
-    shell = "import os, sys; fd = os.open('/dev/full', 1); os.dup2(fd, 1); "
-    if stdout == "closed":
-        shell = "import os, sys; os.close(1); "
-    code = shell + "os.execv(sys.executable, [sys.executable, 'app.py'])"
-    script = tmp_path / "start.py"
-    script.write_text(code)
-    with serving(tmp_path, str(script), **at_spotify) as server:
-        assert server.get("/")[0] == 200
+    with serving(tmp_path, f"{APP} {redirection}", **at_spotify) as server:
+        assert server.get("/login")[0] == 307
     assert "Traceback" not in server.log
 
 
@@ -261,30 +261,13 @@ def test_a_log_that_nobody_reads_stops_nothing(
     tmp_path: Path, at_spotify: dict[str, str]
 ) -> None:
     """C74: far more lines than fit into a pipe."""
-    reading, writing = os.pipe()
-    script = tmp_path / "start.py"
-    script.write_text(
-        f"import os, sys; os.dup2({writing}, 2); "
-        "os.execv(sys.executable, [sys.executable, 'app.py'])"
-    )
-    command = subprocess.Popen
-
-    def popen(*args: object, **kwargs: object) -> object:
-        return command(*args, pass_fds=[writing], **kwargs)  # type: ignore[call-overload]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subprocess, "Popen", popen)
-        server = Server(tmp_path, str(script), **at_spotify)
-    try:
-        with closing(server.connect()) as connection:
-            for _ in range(1500):
-                connection.request("GET", "/login")
-                assert connection.getresponse().read() is not None
-    finally:
-        server.process.terminate()
-        server.process.communicate(timeout=30)
-        os.close(reading)
-        os.close(writing)
+    with (
+        serving(tmp_path, f"{APP} 2>&1", **at_spotify) as server,
+        closing(server.connect()) as connection,
+    ):
+        for _ in range(1500):
+            connection.request("GET", "/login")
+            assert connection.getresponse().read() is not None
 
 
 # ---- Its signals
@@ -315,8 +298,8 @@ def test_a_worker_that_is_killed_comes_back_and_logins_are_kept(
     tmp_path: Path, spotify: StandIn, at_spotify: dict[str, str]
 ) -> None:
     """C66."""
-    needs("redis-server", is_installed())
-    with running(tmp_path) as redis:
+    needs("redis-server", shutil.which("redis-server") is not None)
+    with RedisServer(tmp_path) as redis:
         settings = {"REDIS_URL": redis.url, "SECRET_KEY": SECRET_KEY, "WORKERS": "2"}
         with serving(tmp_path, **at_spotify, **settings) as server:
             cookie = server.log_in(spotify)
@@ -374,8 +357,8 @@ def test_strangers_with_junk_codes_do_not_stop_who_is_logged_in(
     """C64."""
     with ExitStack() as stack:
         if shared:
-            needs("redis-server", is_installed())
-            redis = stack.enter_context(running(tmp_path))
+            needs("redis-server", shutil.which("redis-server") is not None)
+            redis = stack.enter_context(RedisServer(tmp_path))
             at_spotify |= {"REDIS_URL": redis.url, "SECRET_KEY": SECRET_KEY}
         server = stack.enter_context(serving(tmp_path, **at_spotify, THREADS="4"))
         threads = stack.enter_context(ThreadPoolExecutor(20))
@@ -466,10 +449,10 @@ def test_bytes_on_the_wire_get_a_plain_answer(
 # ---- Other servers
 
 OTHERS = {
-    "gunicorn": "-m gunicorn --threads 4 -b 127.0.0.1:PORT app:create_app()",
-    "waitress": "-m waitress --listen 127.0.0.1:PORT --call app:create_app",
-    "flask": "-m flask --app app run --port PORT",
-    "granian": "-m granian --interface wsgi --port PORT --factory app:create_app",
+    "gunicorn": "gunicorn --threads 4 -b 127.0.0.1:$PORT 'app:create_app()'",
+    "waitress": "waitress-serve --listen 127.0.0.1:$PORT --call app:create_app",
+    "flask": "flask --app app run --port $PORT",
+    "granian": "granian --interface wsgi --port $PORT --factory app:create_app",
 }
 
 
@@ -491,6 +474,6 @@ def test_other_servers_serve_it_as_well(
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_servers_refuse_to_start_without_a_client_id(name: str) -> None:
     needs(name, find_spec(name) is not None)
-    ended = run(OTHERS[name].replace("PORT", str(free_port())))
+    ended = run(OTHERS[name])
     assert ended.returncode != 0
     assert "SPOTIFY_CLIENT_ID is not set" in ended.stdout + ended.stderr
