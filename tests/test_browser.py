@@ -36,7 +36,7 @@ from tests.browser import (
     violations,
 )
 from tests.conftest import CLIENT_ID, needs
-from tests.test_server import serving
+from tests.test_server import Server
 from tests.wire import hold
 
 ROOT = Path(__file__).parents[1]
@@ -81,7 +81,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "SPOTIFY_ACCOUNTS_URL": spotify.accounts_url,
             "SPOTIFY_API_URL": spotify.api_url,
         }
-        with serving(tmp_path_factory.mktemp("app"), **settings) as server:
+        with Server(tmp_path_factory.mktemp("app"), **settings) as server:
             yield Site(f"http://127.0.0.1:{server.port}", spotify)
 
 

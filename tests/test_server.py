@@ -11,9 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -29,7 +29,6 @@ from tests.wire import hold
 HOME = Path(__file__).parent.parent
 APP = "python app.py"
 SETTINGS = re.findall(r"^([A-Z_]+)=", (HOME / ".env.example").read_text(), re.M)
-SECRET_KEY = "the secret key of the tests"
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -131,69 +130,87 @@ class Server:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [int(child) for child in children]
 
+    def __enter__(self) -> Server:
+        return self
 
-@contextmanager
-def serving(folder: Path, command: str = APP, **settings: str) -> Iterator[Server]:
-    server = Server(folder, command, **settings)
-    try:
-        yield server
-    finally:
-        server.process.terminate()
-        server.process.communicate(timeout=30)
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> str:
+        """End it, and return its log."""
+        self.process.terminate()
+        self.process.communicate(timeout=30)
+        return self.log
 
 
 def state(page: str) -> str:
     return "".join(re.findall('data-state="([a-z_]+)"', page)[:1])
 
 
+Start = Callable[..., Server]
+
+
 @pytest.fixture
-def at_spotify(spotify: StandIn) -> dict[str, str]:
-    """Settings for the stand-in that the test has started."""
-    return {
+def start(tmp_path: Path, spotify: StandIn) -> Iterator[Start]:
+    """Give a function that starts the app; command and settings can be given."""
+    at_spotify = {
         "SPOTIFY_CLIENT_ID": CLIENT_ID,
         "SPOTIFY_ACCOUNTS_URL": spotify.accounts_url,
         "SPOTIFY_API_URL": spotify.api_url,
     }
+    with ExitStack() as stack:
+
+        def start(command: str = APP, **settings: str) -> Server:
+            server = Server(tmp_path, command, **{**at_spotify, **settings})
+            return stack.enter_context(server)
+
+        yield start
+        spotify.heal()
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Give the settings for a Redis."""
+    needs("redis-server", shutil.which("redis-server") is not None)
+    with RedisServer(tmp_path) as redis:
+        yield {"REDIS_URL": redis.url, "SECRET_KEY": "the secret key of the tests"}
 
 
 # ---- Its words
 
 
-def test_it_says_where_to_open_it_and_what_to_paste(
-    tmp_path: Path, at_spotify: dict[str, str]
-) -> None:
-    with serving(tmp_path, **at_spotify) as server:
-        origin = f"http://127.0.0.1:{server.port}"
-        assert server.said.readline() == f"Open {origin}\n"
-        assert f" {origin}/callback\n" in server.said.readline()
+def test_it_says_where_to_open_it_and_what_to_paste(start: Start) -> None:
+    server = start()
+    origin = f"http://127.0.0.1:{server.port}"
+    assert server.said.readline() == f"Open {origin}\n"
+    assert f" {origin}/callback\n" in server.said.readline()
 
 
-def test_without_a_client_id_it_is_a_demo_that_says_so(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        assert "demo" in server.said.readline()
-        page = server.get("/")[2]
-        assert "Demo." in page
-        assert "nothing leaves this machine" in page
-        spotify = urlsplit(server.get("/login")[1]["location"])
-        assert spotify.hostname == "127.0.0.1"
-        consent = http.client.HTTPConnection(spotify.netloc)
-        consent.request("GET", f"{spotify.path}?{spotify.query}")
-        assert "stand-in" in consent.getresponse().read().decode().lower()
-        consent.close()
+def test_without_a_client_id_it_is_a_demo_that_says_so(start: Start) -> None:
+    server = start(SPOTIFY_CLIENT_ID="")
+    assert "demo" in server.said.readline()
+    page = server.get("/")[2]
+    assert "Demo." in page
+    assert "nothing leaves this machine" in page
+    spotify = urlsplit(server.get("/login")[1]["location"])
+    assert spotify.hostname == "127.0.0.1"
+    consent = http.client.HTTPConnection(spotify.netloc)
+    consent.request("GET", f"{spotify.path}?{spotify.query}")
+    assert "stand-in" in consent.getresponse().read().decode().lower()
+    consent.close()
+    server.stop()
     with pytest.raises(ConnectionRefusedError):
         http.client.HTTPConnection(spotify.netloc).request("GET", "/")
 
 
-def test_a_second_copy_on_the_port_says_so_in_a_sentence(
-    tmp_path: Path, at_spotify: dict[str, str]
-) -> None:
-    with serving(tmp_path, **at_spotify) as server:
-        second = run(**at_spotify, PORT=str(server.port))
-        assert second.returncode == 2
-        assert f"PORT {server.port} on 127.0.0.1 can't be used" in second.stderr
-        assert "AirPlay" in second.stderr
-        assert "Traceback" not in second.stderr
-        assert server.get("/healthz")[0] == 200
+def test_a_second_copy_on_the_port_says_so_in_a_sentence(start: Start) -> None:
+    server = start()
+    second = run(SPOTIFY_CLIENT_ID=CLIENT_ID, PORT=str(server.port))
+    assert second.returncode == 2
+    assert f"PORT {server.port} on 127.0.0.1 can't be used" in second.stderr
+    assert "AirPlay" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert server.get("/healthz")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -225,16 +242,14 @@ def test_wrong_settings_are_told_all_at_once_with_status_2(
     assert ended.stdout == ""
 
 
-def test_no_secret_and_no_query_is_in_the_log(
-    tmp_path: Path, spotify: StandIn, at_spotify: dict[str, str]
-) -> None:
+def test_no_secret_and_no_query_is_in_the_log(start: Start, spotify: StandIn) -> None:
     """C43, C44: one line a request, with the path alone."""
-    with serving(tmp_path, **at_spotify) as server:
-        cookie = server.log_in(spotify)
-        server.get("/?secret=canary", **cookie)
-        server.get("/callback?code=canary&state=canary&error=canary")
-        server.get("/%0a2026-01-01%20forged%20line", **cookie)
-    log = server.log
+    server = start()
+    cookie = server.log_in(spotify)
+    server.get("/?secret=canary", **cookie)
+    server.get("/callback?code=canary&state=canary&error=canary")
+    server.get("/%0a2026-01-01%20forged%20line", **cookie)
+    log = server.stop()
     assert len(re.findall(r"INFO GET /callback 307 [\d.]+ ms\n", log)) == 1
     assert "/%0A2026-01-01%20forged%20line 404" in log
     secrets = ["canary", "?", cookie["Cookie"].partition("=")[2]]
@@ -249,25 +264,20 @@ def test_no_secret_and_no_query_is_in_the_log(
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "2>&-"])
 def test_words_that_nobody_can_read_stop_nothing(
-    tmp_path: Path, at_spotify: dict[str, str], redirection: str
+    start: Start, redirection: str
 ) -> None:
     """C70."""
-    with serving(tmp_path, f"{APP} {redirection}", **at_spotify) as server:
-        assert server.get("/login")[0] == 307
-    assert "Traceback" not in server.log
+    server = start(f"{APP} {redirection}")
+    assert server.get("/login")[0] == 307
+    assert "Traceback" not in server.stop()
 
 
-def test_a_log_that_nobody_reads_stops_nothing(
-    tmp_path: Path, at_spotify: dict[str, str]
-) -> None:
+def test_a_log_that_nobody_reads_stops_nothing(start: Start) -> None:
     """C74: far more lines than fit into a pipe."""
-    with (
-        serving(tmp_path, f"{APP} 2>&1", **at_spotify) as server,
-        closing(server.connect()) as connection,
-    ):
+    with closing(start(f"{APP} 2>&1").connect()) as connection:
         for _ in range(1500):
             connection.request("GET", "/login")
-            assert connection.getresponse().read() is not None
+            assert connection.getresponse().read()
 
 
 # ---- Its signals
@@ -275,126 +285,106 @@ def test_a_log_that_nobody_reads_stops_nothing(
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_signal_lets_requests_finish_and_ends_with_status_0(
-    tmp_path: Path,
-    spotify: StandIn,
-    at_spotify: dict[str, str],
-    name: str,
+    start: Start, spotify: StandIn, name: str
 ) -> None:
-    """C60: SIGTERM by its number, the others as from a terminal."""
-    with serving(tmp_path, **at_spotify) as server, ThreadPoolExecutor() as threads:
-        cookie = server.log_in(spotify)
-        kill = os.kill if name == "SIGTERM" else os.killpg
-        with hold(spotify, "player") as held:
-            page = threads.submit(server.get, "/", **cookie)
-            assert held.arrived()
-            kill(server.process.pid, signal.Signals[name])
-            held.release()
-        assert state(page.result()[2]) == "playing"
-        assert server.process.wait(30) == 0
-        assert "Traceback" not in server.log
+    """C60: SIGTERM for the process, the others as from a terminal."""
+    server = start()
+    cookie = server.log_in(spotify)
+    kill = os.kill if name == "SIGTERM" else os.killpg
+    with ThreadPoolExecutor() as threads, hold(spotify, "player") as held:
+        page = threads.submit(server.get, "/", **cookie)
+        assert held.arrived()
+        kill(server.process.pid, signal.Signals[name])
+        held.release()
+    assert state(page.result()[2]) == "playing"
+    assert server.process.wait(30) == 0
+    assert "Traceback" not in server.log
 
 
 def test_a_worker_that_is_killed_comes_back_and_logins_are_kept(
-    tmp_path: Path, spotify: StandIn, at_spotify: dict[str, str]
+    start: Start, spotify: StandIn, redis: dict[str, str]
 ) -> None:
     """C66."""
-    needs("redis-server", shutil.which("redis-server") is not None)
-    with RedisServer(tmp_path) as redis:
-        settings = {"REDIS_URL": redis.url, "SECRET_KEY": SECRET_KEY, "WORKERS": "2"}
-        with serving(tmp_path, **at_spotify, **settings) as server:
-            cookie = server.log_in(spotify)
-            before = server.workers()
-            assert len(before) == 2
-            os.kill(before[0], signal.SIGKILL)
-            while len(set(server.workers()) - set(before)) < 1:
-                assert server.process.poll() is None
-            answers = 0
-            while answers < 20:
-                try:  # the killed one may still have had a connection in its queue
-                    page = server.get("/", **cookie)
-                except ConnectionError:
-                    continue
-                assert state(page[2]) == "playing"
-                answers += 1
+    server = start(**redis, WORKERS="2")
+    cookie, before = server.log_in(spotify), server.workers()
+    assert len(before) == 2
+    os.kill(before[0], signal.SIGKILL)
+    while set(server.workers()) <= set(before):
+        assert server.process.poll() is None
+    answers = 0
+    while answers < 20:
+        with suppress(ConnectionError):  # one that the killed worker had in its queue
+            assert state(server.get("/", **cookie)[2]) == "playing"
+            answers += 1
 
 
 # ---- Many at once
 
 
-def test_a_crowd_waits_its_turn_and_hears_a_song_or_busy(
-    tmp_path: Path, spotify: StandIn, at_spotify: dict[str, str]
-) -> None:
-    """C62, C53: 4 may ask at once and 16 wait; the others hear it, and probes too."""
-    with (
-        serving(tmp_path, **at_spotify, THREADS="4") as server,
-        ThreadPoolExecutor(24) as threads,
-    ):
-        people = [server.log_in(spotify, f"person{n}") for n in range(24)]
-        with hold(spotify, "player") as held:
-            pages = [threads.submit(server.get, "/", **person) for person in people]
-            assert held.arrived(4)
-            assert server.get("/healthz")[0] == 200
-            assert "User ID: None" in server.get("/")[2]
-            assert server.get("/login")[0] == 307
-            held.release()
-        states = [state(page.result()[2]) for page in pages]
-        assert states.count("playing") >= 16
-        assert set(states) <= {"playing", "busy"}
-        # It was a matter of the moment, so it is not remembered.
-        assert {state(server.get("/", **person)[2]) for person in people} == {"playing"}
+def test_while_spotify_hangs_nobody_else_waits(start: Start, spotify: StandIn) -> None:
+    """C53: of 24 people 4 may ask, and the others wait or hear that it is busy."""
+    server = start(THREADS="4")
+    people = [server.log_in(spotify, f"person{n}") for n in range(24)]
+    with ThreadPoolExecutor(24) as threads, hold(spotify, "player") as held:
+        pages = [threads.submit(server.get, "/", **person) for person in people]
+        assert held.arrived(4)
+        assert server.get("/healthz")[0] == 200
+        assert "User ID: None" in server.get("/")[2]
+        assert server.get("/login")[0] == 307
+        held.release()
+    assert {state(page.result()[2]) for page in pages} <= {"playing", "busy"}
+    # That was a matter of the moment, so it is not remembered.
+    assert {state(server.get("/", **person)[2]) for person in people} == {"playing"}
 
 
-@pytest.mark.parametrize(
-    ("how", "shared"), [("hang", False), ("hang", True), ("rate_limited", False)]
-)
+def test_a_crowd_waits_its_turn(start: Start, spotify: StandIn) -> None:
+    """C62: 4 may ask at once, and 16 wait for them."""
+    server = start(THREADS="4")
+    people = [server.log_in(spotify, f"person{n}") for n in range(20)]
+    with ThreadPoolExecutor(20) as threads, hold(spotify, "player") as held:
+        pages = [threads.submit(server.get, "/", **person) for person in people]
+        assert held.arrived(4)
+        held.release()
+    assert {state(page.result()[2]) for page in pages} == {"playing"}
+
+
+@pytest.mark.parametrize("how", ["hang", "rate_limited"])
+@pytest.mark.parametrize("shared", [False, True])
 def test_strangers_with_junk_codes_do_not_stop_who_is_logged_in(
-    tmp_path: Path,
+    start: Start,
     spotify: StandIn,
-    at_spotify: dict[str, str],
     how: str,
     shared: bool,
+    request: pytest.FixtureRequest,
 ) -> None:
     """C64."""
-    with ExitStack() as stack:
-        if shared:
-            needs("redis-server", shutil.which("redis-server") is not None)
-            redis = stack.enter_context(RedisServer(tmp_path))
-            at_spotify |= {"REDIS_URL": redis.url, "SECRET_KEY": SECRET_KEY}
-        server = stack.enter_context(serving(tmp_path, **at_spotify, THREADS="4"))
-        threads = stack.enter_context(ThreadPoolExecutor(20))
-        cookie = server.log_in(spotify)
-        begun = [server.begin_login() for _ in range(20)]
-        spotify.fail("token", how)
-        junk = [
-            threads.submit(
-                server.get, f"/callback?code=x&state={q['state']}", **headers
-            )
-            for q, headers in begun
-        ]
-        assert state(server.get("/", **cookie)[2]) == "playing"
-        if how == "rate_limited":
-            statuses = {answer.result()[0] for answer in junk}
-            assert statuses == {503}
-        assert state(server.get("/", **cookie)[2]) == "playing"
+    server = start(**request.getfixturevalue("redis") if shared else {}, THREADS="4")
+    cookie = server.log_in(spotify)
+    begun = [server.begin_login() for _ in range(10)]
+    spotify.fail("token", how)
+    spotify.forget()
+    with ThreadPoolExecutor(10) as threads:
+        for query, headers in begun:
+            path = f"/callback?code=x&state={query['state']}"
+            threads.submit(server.get, path, **headers)
+        while not spotify.count("token"):
+            pass
+        for _ in range(2):
+            assert state(server.get("/", **cookie)[2]) == "playing"
         spotify.heal()
 
 
-def test_half_sent_and_idle_connections_do_not_hold_anybody_up(
-    tmp_path: Path, at_spotify: dict[str, str]
-) -> None:
-    """C63: 300 of each, where only 52 threads serve."""
-    starts = (
-        b"",
-        b"GET / HT",
-        b"GET / HTTP/1.1\r\nX-Half: ",
-        b"POST /logout HTTP/1.1\r\nContent-Length: 9\r\n\r\n1",
-        b"POST /logout HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n1",
-    )
-    with serving(tmp_path, **at_spotify, THREADS="4") as server, ExitStack() as stack:
-        for start in starts:
-            for _ in range(300):
-                connection = socket.create_connection(("127.0.0.1", server.port))
-                stack.enter_context(connection).sendall(start)
+def test_half_sent_and_idle_connections_hold_nobody_up(start: Start) -> None:
+    """C63: 300 of each, where 52 threads serve."""
+    post = b"POST /logout HTTP/1.1\r\n"
+    starts = [b"", b"GET / HT", b"GET / HTTP/1.1\r\nX-Half: "]
+    starts += [post + b"Content-Length: 9\r\n\r\n1"]
+    starts += [post + b"Transfer-Encoding: chunked\r\n\r\n9\r\n1"]
+    server = start(THREADS="4")
+    with ExitStack() as stack:
+        for begun in starts * 300:
+            connection = socket.create_connection(("127.0.0.1", server.port))
+            stack.enter_context(connection).sendall(begun)
         for path in ("/healthz", "/", "/login"):
             assert server.get(path)[0] in (200, 307)
 
@@ -407,7 +397,7 @@ HOST = b"Host: 127.0.0.1:%d\r\nConnection: close\r\n"
 @pytest.fixture(scope="module")
 def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("wire")
-    with serving(folder, SPOTIFY_CLIENT_ID=CLIENT_ID) as server:
+    with Server(folder, SPOTIFY_CLIENT_ID=CLIENT_ID) as server:
         yield server
 
 
@@ -458,17 +448,18 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_servers_serve_it_as_well(
-    tmp_path: Path, spotify: StandIn, at_spotify: dict[str, str], name: str
+    start: Start, spotify: StandIn, name: str
 ) -> None:
     """C74: login, page, log-out, and the app's own lines in the log."""
     needs(name, find_spec(name) is not None)
-    with serving(tmp_path, OTHERS[name], **at_spotify) as server:
-        cookie = server.log_in(spotify)
-        assert state(server.get("/", **cookie)[2]) == "playing"
-        assert server.get("/logout", **cookie)[0] == 307
-        assert "User ID: None" in server.get("/", **cookie)[2]
-    assert "INFO login of user" in server.log
-    assert server.log.count("to have more than one, set REDIS_URL") == 1
+    server = start(OTHERS[name])
+    cookie = server.log_in(spotify)
+    assert state(server.get("/", **cookie)[2]) == "playing"
+    assert server.get("/logout", **cookie)[0] == 307
+    assert "User ID: None" in server.get("/", **cookie)[2]
+    log = server.stop()
+    assert "INFO login of user" in log
+    assert log.count("to have more than one, set REDIS_URL") == 1
 
 
 @pytest.mark.parametrize("name", OTHERS)
