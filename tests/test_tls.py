@@ -104,6 +104,8 @@ def test_a_token_request_is_never_sent_twice(
     browser = visitor(make_app, spotify)
     browser.log_in()
     clock.advance(3600)
+    assert browser.json()["state"] == "playing"  # if ever, a connection is kept now
+    clock.advance(3600)
     spotify.asked.clear()
     spotify.trick = "vanish"
     assert browser.json()["error"] == "unreachable"
