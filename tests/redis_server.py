@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +15,20 @@ class RedisServer:
     """A server that can be frozen, killed and started again."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+        with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client: Any = redis.Redis.from_url(self.url)
-        self.start()
+        self._folder, self.url = folder, f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
+    def start(self) -> RedisServer:
+        command = f"redis-server --bind 127.0.0.1 --save --port {self.port}"
         self._process = subprocess.Popen(
-            [
-                "redis-server",
-                *f"--port {self.port} --bind 127.0.0.1 --save".split(),
-                "",
-            ],
-            cwd=self._folder,
-            stdout=subprocess.PIPE,
-            text=True,
+            command.split(), cwd=self._folder, stdout=subprocess.PIPE, text=True
         )
+        self.client: Any = redis.Redis.from_url(self.url)
         assert self._process.stdout
         while "Ready to accept" not in (line := self._process.stdout.readline()):
             assert line, "redis-server did not start"
+        return self
 
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
@@ -47,9 +36,12 @@ class RedisServer:
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
-    def kill(self) -> None:
+    def kill(self, *_: object) -> None:
+        self.client.close()
         self._process.kill()
         self._process.communicate()
+
+    __enter__, __exit__ = start, kill
 
     def let_pass(self, seconds: float) -> None:
         """Do to every key what the passing of time would do."""
@@ -57,17 +49,3 @@ class RedisServer:
             left = self.client.pttl(key)
             if left >= 0:  # -1: for ever
                 self.client.pexpire(key, max(0, int(left - 1000 * seconds)))
-
-
-def is_installed() -> bool:
-    return shutil.which("redis-server") is not None
-
-
-@contextmanager
-def running(folder: Path) -> Iterator[RedisServer]:
-    server = RedisServer(folder)
-    try:
-        yield server
-    finally:
-        server.client.close()
-        server.kill()

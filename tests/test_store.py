@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from threading import Barrier, Event
 from time import monotonic
 from typing import Any
@@ -24,8 +24,8 @@ from store import Store, open_store
 from store.locks import KeyedLocks
 from store.memory import AUTH_SECONDS, SAFE_SECONDS, USER_SECONDS, MemoryTable
 from tests.conftest import Browser, Clock, MakeApp, needs
-from tests.redis_proxy import RedisProxy, proxy_to
-from tests.redis_server import RedisServer, is_installed, running
+from tests.redis_proxy import RedisProxy
+from tests.redis_server import RedisServer
 from tests.wire import hold
 from users import User
 
@@ -45,8 +45,8 @@ Pass = Callable[[float], None]
 
 @pytest.fixture(scope="module")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    needs("redis-server", is_installed())
-    with running(Path(tmp_path_factory.mktemp("redis"))) as server:
+    needs("redis-server", shutil.which("redis-server") is not None)
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
@@ -58,7 +58,7 @@ def redis(redis_server: RedisServer) -> RedisServer:
 
 @pytest.fixture
 def proxy(redis: RedisServer) -> Iterator[RedisProxy]:
-    with proxy_to(redis.port) as proxy:
+    with RedisProxy(redis.port) as proxy:
         yield proxy
 
 
@@ -106,15 +106,10 @@ def test_a_user_comes_back_as_it_went_in(store: Store[User], user: User) -> None
 
 
 def test_an_auth_is_taken_once_by_one_of_many(store: Store[User]) -> None:
-    store.auths.put("state", "verifier")
+    store.auths.put("state", "")  # the verifier, where there is a secret
     with ThreadPoolExecutor(20) as threads:
         taken = list(threads.map(lambda _: store.auths.pop("state"), range(50)))
-    assert sorted(taken, key=str) == [None] * 49 + ["verifier"]
-
-
-def test_an_empty_verifier_is_not_nothing(store: Store[User]) -> None:
-    store.auths.put("state", "")
-    assert store.auths.pop("state") == ""
+    assert sorted(taken, key=str) == [""] + [None] * 49
 
 
 def test_an_update_changes_who_is_there_and_revives_nobody(store: Store[User]) -> None:
@@ -154,19 +149,10 @@ def test_users_expire_after_thirty_idle_days(
     store.users.put("idle", FULL)
     let_pass(USER_SECONDS - 1)
     assert store.users.get("used") == FULL
+    store.users.update("idle", lambda user: BARE)  # which is no use
     let_pass(1)
     assert store.users.get("used") == FULL
     assert store.users.get("idle") is None
-
-
-def test_an_update_does_not_start_the_time_anew(
-    store: Store[User], let_pass: Pass
-) -> None:
-    store.users.put("a", FULL)
-    let_pass(USER_SECONDS - 1)
-    store.users.update("a", lambda user: BARE)
-    let_pass(1)
-    assert store.users.get("a") is None
 
 
 def test_one_at_a_time_holds_a_lock(store: Store[User]) -> None:
@@ -318,19 +304,6 @@ def at_two(two_servers: list[Flask], spotify: StandIn) -> list[Browser]:
     return [one, two]
 
 
-def test_a_login_at_one_server_counts_at_the_other(
-    two_servers: list[Flask], spotify: StandIn, flow: str
-) -> None:
-    one, two = (Browser(app, spotify) for app in two_servers)
-    query = one.begin_login()
-    two.cookie = one.cookie
-    assert two.get(two.code_for(query)).status_code == 307
-    one.cookie = two.cookie
-    assert "Robin Vale" in one.get("/").text
-    two.post("/logout")
-    assert one.user_id is None
-
-
 def at_once(tabs: list[Browser], path: str, count: int) -> list[int]:
     """Send the same request count times at once, through the tabs in turn."""
 
@@ -351,28 +324,6 @@ def test_forty_requests_at_two_servers_refresh_once(
     spotify.forget()
     assert at_once(at_two, "/now-playing", 40) == [200] * 40
     assert (spotify.count("token"), spotify.count("player")) == (1, 1)
-
-
-def test_thirty_callbacks_at_two_servers_exchange_once(
-    two_servers: list[Flask], spotify: StandIn
-) -> None:
-    """C5, over two servers."""
-    tabs = [Browser(app, spotify) for app in two_servers]
-    path = tabs[0].code_for(tabs[0].begin_login())
-    assert sorted(at_once(tabs, path, 30)) == [307] + [400] * 29
-    assert spotify.count("token") == 1
-
-
-def test_a_rate_limit_counts_at_both_servers(
-    at_two: list[Browser], spotify: StandIn
-) -> None:
-    spotify.fail("player", "rate_limited")
-    assert at_two[0].get("/now-playing").status_code == 503
-    spotify.forget()
-    answer = at_two[1].get("/now-playing")
-    assert (answer.status_code, answer.get_json()["error"]) == (503, "rate_limited")
-    assert int(answer.headers["Retry-After"]) > 0
-    assert spotify.count("player") == 0
 
 
 @pytest.mark.parametrize("how", ["freeze", "kill"])
