@@ -22,7 +22,6 @@ from problems import Problem
 QUEUE_PER_CALL = 4  # calls that may wait, for each one that may be under way
 QUEUE_SECONDS = 2.5  # that a call may wait for one of these to end
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
-SHORTEST_GZIP = 18  # bytes: its header and its trailer
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
 
 HTTP_2 = pycurl.CURL_HTTP_VERSION_2_0
@@ -128,7 +127,8 @@ class Host:
 
         Over HTTP/1.1, an answer that nobody asked for passes for the answer to the next
         request on that connection, which may be another person's: so there it serves
-        one request. HTTP/2 tells which request an answer belongs to.
+        one request. HTTP/2 tells which request an answer belongs to, as long as the
+        server keeps to the protocol.
         """
         try:
             curl, http2 = self._idle.pop()
@@ -155,7 +155,7 @@ class Host:
         curl.setopt(pycurl.USERAGENT, "now-playing")
         curl.setopt(pycurl.ACCEPT_ENCODING, "gzip")
         curl.setopt(pycurl.MAXFILESIZE, LARGEST)
-        curl.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE", certifi.where()))
+        curl.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE") or certifi.where())
         if is_local(urlsplit(self._base)):
             curl.setopt(pycurl.PROXY, "")  # whatever the environment says
         return curl
@@ -183,7 +183,7 @@ def _perform(
         raise ValueError("no time left")  # and 0 would be no limit
     curl.setopt(pycurl.TIMEOUT_MS, milliseconds)
     curl.perform()
-    if not body and 0 < curl.getinfo(pycurl.SIZE_DOWNLOAD_T) < SHORTEST_GZIP:
+    if not body and curl.getinfo(pycurl.SIZE_DOWNLOAD_T) > 0:
         raise ValueError("gzip cut short")  # to libcurl, an empty body
     return bytes(body)
 
