@@ -72,7 +72,7 @@ def create_app(
         try:
             user_id = users.log_in(argument("code"), verifier)
         except Problem as problem:
-            if problem.status == 503:  # not sent: a reload may try again
+            if problem.name in ("login_later", "busy"):  # a reload may try again
                 auths.put(key, verifier)
             raise
         users.log_out(session.get("user"))

@@ -52,7 +52,9 @@ class Config:
     redis_url: str | None = field(default=None, repr=False)
     workers: int = 1
     threads: int = 64  # calls to Spotify at once
-    deadline: float = 8.0  # seconds that one visit may take
+    deadline: float = (
+        7.5  # seconds that one visit may take, before it stores what it got
+    )
 
     @property
     def origin(self) -> str:
@@ -106,7 +108,7 @@ class Config:
         redis_url = read("REDIS_URL", _redis_url)
         config = cls(
             client_id=read("SPOTIFY_CLIENT_ID", partial(_client_id, accounts_url)),
-            client_secret=environ.get("SPOTIFY_CLIENT_SECRET"),
+            client_secret=read("SPOTIFY_CLIENT_SECRET", _text),
             redirect_uri=redirect_uri,
             host=read("HOST", partial(_host, own_host), own_host or cls.host),
             port=port_of(uri) if uri.scheme == "http" else port,
@@ -171,6 +173,10 @@ def _number(most: int, value: str) -> int:
     if most == 1:  # WORKERS without Redis
         raise ValueError(f"is {value!r}: write 1, or set REDIS_URL to share logins")
     raise ValueError(f"is {value!r}: write a number from 1 to {most}")
+
+
+def _text(value: str) -> str | None:
+    return value if value.encode() else None
 
 
 def _host(loopback: str | None, value: str) -> str:

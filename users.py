@@ -87,10 +87,11 @@ class Users:
         """
         if not user_id:
             raise Problem("logged_out")
+        deadline = time.monotonic() + self._seconds
         user = self._get(user_id)
         try:
             if not self._is_fresh(user):
-                user = self._ask_once(user_id, with_account)
+                user = self._ask_once(user_id, with_account, deadline)
         except Problem as problem:
             if problem.status == 401:
                 raise
@@ -113,9 +114,8 @@ class Users:
         answered = user.playing or user.problem
         return answered is not None and abs(age) < FRESH_SECONDS  # a clock may be set
 
-    def _ask_once(self, user_id: str, with_account: bool) -> User:
+    def _ask_once(self, user_id: str, with_account: bool, deadline: float) -> User:
         """Ask Spotify, unless another request did so while this one waited."""
-        deadline = time.monotonic() + self._seconds
         with self._people.lock(user_id, deadline) as locked:
             user = self._get(user_id)
             if self._is_fresh(user):

@@ -71,12 +71,15 @@ class Spotify:
 
         self._config, self._clock = config, clock
         self._pkce = config.client_secret is None
-        self._accounts = host("accounts", config.accounts_url, config.threads // 4 + 1)
+        # Refreshes have seats of their own, so that strangers' logins stop nobody.
+        logins = config.threads // 4 + 1
+        self._logins = host("accounts", config.accounts_url, logins)
+        self._refreshes = host("accounts", config.accounts_url, logins)
         self._api = host("api", config.api_url, config.threads)
 
     def begin_login(self) -> Pending:
         """Return a new login: where to send the person, its state, its verifier."""
-        auth = tk.UserAuth(self._credentials(0), SCOPE, pkce=self._pkce)
+        auth = tk.UserAuth(self._credentials(self._logins, 0), SCOPE, pkce=self._pkce)
         url = self._config.accounts_url + auth.url.removeprefix(SPOTIFY_ACCOUNTS)
         if self._pkce:
             url += "&show_dialog=true"  # so that a person can change accounts
@@ -86,7 +89,7 @@ class Spotify:
         """Return the token for a code. Raises Problem code_refused, client_refused."""
         if not 0 < len(code) <= LONGEST_CODE:
             raise Problem("code_refused")
-        credentials = self._credentials(deadline)
+        credentials = self._credentials(self._logins, deadline)
         if verifier:
             return self._token(credentials.request_pkce_token, code, verifier)
         return self._token(credentials.request_user_token, code)
@@ -98,7 +101,7 @@ class Spotify:
         """
         if token.refresh is None:
             raise Problem("code_refused")
-        via = self._credentials(deadline)
+        via = self._credentials(self._refreshes, deadline)
         refresh = via.refresh_pkce_token if self._pkce else via.refresh_user_token
         fresh = self._token(refresh, token.refresh)
         return replace(fresh, refresh=fresh.refresh or token.refresh)
@@ -125,14 +128,14 @@ class Spotify:
             raise Problem("unreachable")
         return playing
 
-    def _credentials(self, deadline: float) -> tk.Credentials:
-        config, sender = self._config, Sender(self._accounts, self._api, deadline)
+    def _credentials(self, accounts: Host, deadline: float) -> tk.Credentials:
+        config, sender = self._config, Sender(accounts, self._api, deadline)
         return tk.Credentials(
             config.client_id, config.client_secret, config.redirect_uri, sender
         )
 
     def _get(self, token: Token, deadline: float, path: str, **params: str) -> Any:
-        sender = Sender(self._accounts, self._api, deadline)
+        sender = Sender(self._logins, self._api, deadline)
         # A request of its own for every call: tekore keeps the bearer in it.
         request = tk.Request("GET", path, params=params)
         response = tk.Spotify(token.access, sender=sender).send(request)

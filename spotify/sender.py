@@ -20,11 +20,9 @@ from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, is_local
 from problems import Problem
 
 QUEUE_PER_CALL = 4  # calls that may wait, for each one that may be under way
-QUEUE_SECONDS = 2.0  # that a call may wait for one of these to end
+QUEUE_SECONDS = 2.5  # that a call may wait for one of these to end
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
-SHORTEST_GZIP = 18  # bytes: its header and its trailer
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
-LONGEST_WAIT = 86_400.0  # seconds; the longest Retry-After that was ever seen
 
 HTTP_2 = pycurl.CURL_HTTP_VERSION_2_0
 ERRORS = {
@@ -96,7 +94,7 @@ class Host:
         if status not in (200, 204):
             log.warning("Spotify: %s %s: status %d", request.method, url, status)
         if status == 429:
-            seconds = _seconds(retry_after)
+            seconds = retry_after or USUAL_WAIT
             log.warning("Spotify: rate limit, no request for %d s", seconds)
             self._pause(seconds)
             raise Problem("rate_limited", seconds)
@@ -124,12 +122,13 @@ class Host:
 
     def _exchange(
         self, request: tk.Request, url: str, deadline: float
-    ) -> tuple[int, bytes, bytes]:
-        """Return status, Retry-After and body.
+    ) -> tuple[int, int, bytes]:
+        """Return status, Retry-After (seconds, or 0) and body.
 
         Over HTTP/1.1, an answer that nobody asked for passes for the answer to the next
         request on that connection, which may be another person's: so there it serves
-        one request. HTTP/2 tells which request an answer belongs to.
+        one request. HTTP/2 tells which request an answer belongs to, as long as the
+        server keeps to the protocol.
         """
         try:
             curl, http2 = self._idle.pop()
@@ -140,8 +139,11 @@ class Host:
         reuse = http2 and request.method == "GET"
         curl.setopt(pycurl.FRESH_CONNECT, not reuse)
         curl.setopt(pycurl.FORBID_REUSE, not reuse)
-        retry_after, body = _perform(curl, request, url, deadline)
+        body = _perform(curl, request, url, deadline)
         status = curl.getinfo(pycurl.RESPONSE_CODE)
+        # No callback for headers: each line would wait for Python's lock. libcurl reads
+        # at most six hours; then a call finds out what is left.
+        retry_after = curl.getinfo(pycurl.RETRY_AFTER)
         http2 = curl.getinfo(pycurl.INFO_HTTP_VERSION) == HTTP_2
         if http2 or not reuse:  # else it has kept a connection that speaks HTTP/1.1
             self._idle.append((curl, http2))
@@ -153,7 +155,7 @@ class Host:
         curl.setopt(pycurl.USERAGENT, "now-playing")
         curl.setopt(pycurl.ACCEPT_ENCODING, "gzip")
         curl.setopt(pycurl.MAXFILESIZE, LARGEST)
-        curl.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE", certifi.where()))
+        curl.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE") or certifi.where())
         if is_local(urlsplit(self._base)):
             curl.setopt(pycurl.PROXY, "")  # whatever the environment says
         return curl
@@ -161,19 +163,13 @@ class Host:
 
 def _perform(
     curl: pycurl.Curl, request: tk.Request, url: str, deadline: float
-) -> tuple[bytes, bytes]:
-    """Return Retry-After and body. Raises pycurl.error, ValueError."""
-    body, retry_after = bytearray(), b""
+) -> bytes:
+    """Return the body. Raises pycurl.error, or ValueError for one that is cut short."""
+    body = bytearray()
 
     def write(chunk: bytes) -> int:
         body.extend(chunk)
         return len(chunk) if len(body) <= LARGEST else -1
-
-    def read_header(line: bytes) -> None:
-        nonlocal retry_after
-        name, _, value = line.partition(b":")
-        if name.lower() == b"retry-after":
-            retry_after = value.strip()
 
     headers = {"Accept": "application/json", **(request.headers or {})}
     query = f"?{urlencode(request.params)}" if request.params else ""
@@ -181,22 +177,15 @@ def _perform(
     curl.setopt(pycurl.HTTPHEADER, [f"{name}: {headers[name]}" for name in headers])
     if request.data is not None:
         curl.setopt(pycurl.POSTFIELDS, urlencode(request.data))
-    curl.setopt(pycurl.HEADERFUNCTION, read_header)  # libcurl's own ends at six hours
     curl.setopt(pycurl.WRITEFUNCTION, write)
     milliseconds = int(1000 * (deadline - time.monotonic()))
     if milliseconds <= 0:
         raise ValueError("no time left")  # and 0 would be no limit
     curl.setopt(pycurl.TIMEOUT_MS, milliseconds)
     curl.perform()
-    if not body and 0 < curl.getinfo(pycurl.SIZE_DOWNLOAD_T) < SHORTEST_GZIP:
+    if not body and curl.getinfo(pycurl.SIZE_DOWNLOAD_T) > 0:
         raise ValueError("gzip cut short")  # to libcurl, an empty body
-    return retry_after, bytes(body)
-
-
-def _seconds(retry_after: bytes) -> float:
-    if not retry_after.isdigit():
-        return USUAL_WAIT
-    return min(max(float(retry_after), 1.0), LONGEST_WAIT)
+    return bytes(body)
 
 
 def _content(body: bytes) -> Any:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import logging
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,11 @@ log = logging.getLogger("now_playing")
 def check_url(url: str) -> None:
     """Raise ValueError, with the fix, unless url is the address of a Redis."""
     try:
+        url.encode()
+        if not re.fullmatch(
+            r"([?&](db|ssl_\w+)=[^&]*)*", url[len(url.split("?")[0]) :]
+        ):
+            raise ValueError("an option that could be anything")
         redis.ConnectionPool.from_url(url).make_connection()
     except (redis.RedisError, ValueError, TypeError, AttributeError):
         raise ValueError(

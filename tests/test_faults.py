@@ -51,7 +51,7 @@ FAULTS: dict[str, Fault] = {
     "forbidden": Fault("forbidden", "forbidden"),
     "rate_limited": limit("rate_limited", 7),
     "rate_limited_text": limit("rate_limited_text", 7),
-    "rate_limited_day": limit("rate_limited_day", DAY),
+    "rate_limited_day": limit("rate_limited_day", 6 * HOUR),
     "rate_limited_silent": limit("rate_limited_silent", 5),
     "rate_limited_unreadable": limit("rate_limited_unreadable", 5),
     "quota_exceeded": limit("quota_exceeded", 5),
@@ -147,13 +147,12 @@ def check_trouble(browser: Browser, error: str, retry_after: int | None = None) 
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
-        *(("1", 1), ("0", 1), ("-5", 5), ("", 5), ("soon", 5), ("\u00b2", 5)),
-        *(("9" * 400, DAY), ("Mon, 01 Jan 2001 00:00:00 GMT", 5), ("21600", 21_600)),
-        ("86400", DAY),
-        ("90000", DAY),
+        *(("1", 1), ("0", 5), ("-5", 5), ("", 5), ("soon", 5), ("\u00b2", 5)),
+        *(("9" * 400, 5), ("Mon, 01 Jan 2001 00:00:00 GMT", 5), ("21600", 21_600)),
+        ("86400", 21_600),
     ],
 )
-def test_rate_limit_lasts_as_long_as_spotify_says_up_to_a_day(
+def test_rate_limit_lasts_as_long_as_spotify_says_up_to_six_hours(
     value: str, seconds: int, browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
     """Five seconds, where it says nothing that can be read."""

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
+LONGEST_LINE = 4_000  # bytes
 ROUTINE = ("main", "now_playing", "static", "healthz", "readyz")
 
 log = logging.getLogger("now_playing")
@@ -29,6 +30,11 @@ class App(Flask):
 
 class StderrHandler(logging.StreamHandler[Any]):
     """Drops lines that nobody reads, instead of waiting until somebody does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        # A pipe that select calls writable takes no more without waiting (PIPE_BUF).
+        line = super().format(record).encode("utf-8", "replace")
+        return line[:LONGEST_LINE].decode("utf-8", "ignore")
 
     def emit(self, record: logging.LogRecord) -> None:
         writable = True

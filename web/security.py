@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, redirect, request
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import URLSafeTimedSerializer
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -21,6 +24,26 @@ GUARDED = ("main", "login", "callback", "logout")  # they use or change somethin
 log = logging.getLogger("now_playing")
 
 
+class Serializer(URLSafeTimedSerializer):
+    """Reads a cookie whatever its time: clocks differ, and the store tells its age."""
+
+    def loads(self, s: str | bytes, *_: Any, **__: Any) -> Any:
+        return super().loads(s)
+
+
+class CookieSession(SecureCookieSessionInterface):
+    """Flask's signed cookie, with one serializer for all requests."""
+
+    def __init__(self, app: Flask) -> None:
+        signer = {"key_derivation": "hmac", "digest_method": self.digest_method}
+        self._serializer = Serializer(
+            app.secret_key or "", self.salt, self.serializer, signer_kwargs=signer
+        )
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer:
+        return self._serializer
+
+
 def install(app: Flask, config: Config) -> None:
     """Check every request, and give every answer its headers."""
     app.url_map.merge_slashes = False  # or a redirect would repeat the query
@@ -33,6 +56,7 @@ def install(app: Flask, config: Config) -> None:
         SESSION_REFRESH_EACH_REQUEST=False,
         PERMANENT_SESSION_LIFETIME=timedelta(days=COOKIE_DAYS),
     )
+    app.session_interface = CookieSession(app)
     own_hosts = _own_hosts(config.origin)
     headers = _headers(config)
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import TextIO
 
 from config import DASHBOARD, DEMO_CLIENT_ID, Config, ConfigError, read_environ
 
@@ -41,7 +42,7 @@ def main() -> int:
             _say(_greeting(config))
             _serve(config)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        _say(str(error), sys.stderr)
         return 2
     return 0
 
@@ -104,9 +105,9 @@ def _serve(config: Config) -> None:
         workers=config.workers,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_SECONDS,
-        # For each call to the API and a quarter as many to the accounts service, four
-        # may wait; and two, for each call, for another request of the same person.
-        blocking_threads=9 * config.threads + SPARE_THREADS,
+        # Enough for all who may wait: five for each call to the API, a quarter of that
+        # for logins and for refreshes each, and two for others of the same person.
+        blocking_threads=10 * config.threads + SPARE_THREADS,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=HEADER_MS, max_buffer_size=HEADER_BYTES
@@ -158,7 +159,7 @@ def _misspelt(names: Iterable[str]) -> Iterator[str]:
                 yield f"{name} is not a setting of this app: use {right}"
 
 
-def _say(text: str) -> None:
+def _say(text: str, stream: TextIO | None = None) -> None:
     """Print, even where nobody reads."""
     with suppress(OSError):
-        print(text, flush=True)
+        print(text, file=stream, flush=True)
