@@ -162,6 +162,7 @@ NOT_HTTPS = "is not https (or http on this machine): write https://"
         ("SPOTIFY_API_URL", NO_BASES, NOT_HTTPS),
         ("SECRET_KEY", "15-characters--", "is shorter than 16 characters: make one"),
         ("SECRET_KEY", NOT_UTF_8, "is not UTF-8 text: type it again"),
+        ("SPOTIFY_CLIENT_SECRET", NOT_UTF_8, "is not UTF-8 text: type it again"),
         (
             "HOST",
             f"localhost 127.1 10.0.0.7 ::1 {NOT_UTF_8}",
@@ -191,6 +192,7 @@ def test_redis_needs_a_key_and_an_address_that_is_one() -> None:
     for url in (
         *("127.0.0.1:6379", "redis://:pass/word@127.0.0.1:6379", "redis://x:port"),
         *("redis://127.0.0.1/0?socket_timeout=soon", "redis://127.0.0.1/0?no_such=1"),
+        *("redis://127.0.0.1/0?encoding=zzz", "redis://127.0.0.1/0?retry=1"),
     ):
         [told] = problems(ID | {"REDIS_URL": url, "SECRET_KEY": KEY})
         assert told.startswith(

@@ -6,11 +6,11 @@ import base64
 import gzip
 import json
 import logging
-import socket
 import tracemalloc
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from threading import Event
+from socket import create_server, socket
+from threading import Event, Semaphore
 from typing import Any, NamedTuple
 
 import pytest
@@ -289,7 +289,7 @@ def test_fault_of_the_token_endpoint_is_told_and_passes(
 def tampered(spotify: StandIn, **changes: Any) -> Failure:
     """Make a token endpoint that works, but for these fields; ... leaves one out."""
 
-    def send(connection: socket.socket, _: Event) -> None:
+    def send(connection: socket, _: Event) -> None:
         call = spotify.calls[-1]
         body = spotify.token(call.form, call.headers.get("authorization", "")) | changes
         body = {name: value for name, value in body.items() if value is not ...}
@@ -433,7 +433,7 @@ def test_answer_that_nobody_asked_for_reaches_nobody(
             return raw(CHUNKED, body=b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
         return (EARLY if form == "early" else b"") + sized(body)
 
-    def answer_twice(connection: socket.socket, healed: Event) -> None:
+    def answer_twice(connection: socket, healed: Event) -> None:
         if when == "same segment":
             return connection.sendall(packed(first) + packed(NOT_YOURS[endpoint]))
         connection.sendall(packed(first))
@@ -477,7 +477,7 @@ def test_spotify_that_is_gone_is_unreachable_until_it_is_back(
     app = make_app()
     browser, other = Browser(app, spotify), Browser(app, spotify)
     browser.log_in()
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
+    with create_server(("127.0.0.1", 0)) as nobody:
         gone = f"http://127.0.0.1:{nobody.getsockname()[1]}"
     offline = make_app(like=app, accounts_url=gone, api_url=f"{gone}/v1")
     check_trouble(browser.tab(offline), "unreachable")
@@ -508,6 +508,32 @@ def crowd(make_app: MakeApp, spotify: StandIn) -> list[Browser]:
     for browser in browsers:
         browser.log_in()
     return browsers
+
+
+def test_strangers_logins_leave_room_for_refreshes(
+    make_app: MakeApp, spotify: StandIn, clock: Clock
+) -> None:
+    """While every login hangs, a refresh still reaches Spotify, which ends it here."""
+    app = make_app(threads=4, deadline=60.0)
+    listener = Browser(app, spotify)
+    listener.log_in()
+    clock.advance(HOUR)
+    arrived = Semaphore(0)
+
+    def hang_logins(connection: socket, healed: Event) -> None:
+        if spotify.calls[-1].form["grant_type"] == "refresh_token":
+            connection.sendall(answer(400, {"error": "invalid_grant"}, CLOSE))
+        else:
+            arrived.release()
+            healed.wait()
+
+    spotify.fail("token", hang_logins)
+    with ThreadPoolExecutor(2) as pool:
+        for stranger in (Browser(app, spotify), Browser(app, spotify)):
+            pool.submit(stranger.get, stranger.code_for(stranger.begin_login()))
+            assert arrived.acquire(timeout=20)
+        assert listener.json()["error"] == "logged_out"
+        spotify.heal()
 
 
 def test_crowd_beyond_the_seats_queues_and_only_the_rest_is_told_busy(
@@ -574,7 +600,7 @@ def test_strangers_at_a_hanging_accounts_service_stop_no_music(
 def echo(spotify: StandIn, status: int) -> Failure:
     """Make an endpoint that says back all it was told."""
 
-    def send(connection: socket.socket, _: Event) -> None:
+    def send(connection: socket, _: Event) -> None:
         told = f"{spotify.calls[-1].headers} {spotify.calls[-1].form}"
         fields = ("error", "error_description", "access_token", "message", "item")
         connection.sendall(answer(status, dict.fromkeys(fields, told), CLOSE))

@@ -275,8 +275,8 @@ def test_words_that_nobody_can_read_stop_nothing(
 def test_a_log_that_nobody_reads_stops_nothing(start: Start) -> None:
     """C74: far more lines than fit into a pipe."""
     with closing(start(f"{APP} 2>&1").connect()) as connection:
-        for _ in range(1500):
-            connection.request("GET", "/login")
+        for path in ["/login"] * 1500 + ["/" + "x" * 9000] * 20:
+            connection.request("GET", path)
             assert connection.getresponse().read()
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import time
 from contextlib import suppress
 from html.parser import HTMLParser
 from typing import Any
@@ -169,6 +170,17 @@ def test_broken_cookies_mean_logged_out(app: Flask, browser: Browser) -> None:
             page = client.get("/", base_url=ORIGIN, headers={"Cookie": header})
             assert page.status_code == 200
             assert "User ID: None" in page.text
+    assert browser.user_id
+
+
+def test_cookie_from_a_clock_that_is_ahead_is_read(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the clock is set back, or another machine's is ahead."""
+    now = time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr("itsdangerous.timed.time.time", lambda: now + 3_600)
+        browser.log_in()
     assert browser.user_id
 
 
