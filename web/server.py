@@ -95,7 +95,7 @@ def _serve(config: Config) -> None:
     from granian.log import LogLevels
     from granian.server import Server
 
-    _allow_open_files(2 * MOST_CONNECTIONS)
+    files = _allow_open_files(2 * MOST_CONNECTIONS)
     server = Server(
         "app:create_app",
         factory=True,
@@ -113,7 +113,7 @@ def _serve(config: Config) -> None:
             header_read_timeout=HEADER_MS, max_buffer_size=HEADER_BYTES
         ),
         backlog=BACKLOG,
-        backpressure=MOST_CONNECTIONS,
+        backpressure=min(MOST_CONNECTIONS, files // 2),  # or Spotify gets none
         websockets=False,
         log_level=LogLevels.error,
         working_dir=HOME,
@@ -132,13 +132,16 @@ def _serve(config: Config) -> None:
     server.serve()
 
 
-def _allow_open_files(count: int) -> None:
-    """Raise this process's limit of open files; each connection is one."""
+def _allow_open_files(count: int) -> int:
+    """Raise this process's limit of open files, one for each connection; return it."""
     with suppress(ImportError, OSError, ValueError):  # Windows has no such limit
         import resource
 
         soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(count, most)), most))
+        if most != resource.RLIM_INFINITY:
+            count = min(count, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), most))
+    return count
 
 
 def _greeting(config: Config) -> str:
