@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -56,6 +57,49 @@ class Sender(tk.Sender):
         """Do nothing: the connections outlive the visit."""
 
 
+class CallLimit:
+    """At most so many calls at once. More queue for a moment, and go in their order.
+
+    A semaphore would let newcomers pass those who wait.
+    """
+
+    def __init__(self, calls: int) -> None:
+        self._free, self._most_waiting = calls, QUEUE_PER_CALL * calls
+        self._queue: deque[threading.Lock] = deque()  # each is released to let one in
+        self._mutex = threading.Lock()
+
+    @contextmanager
+    def call(self, deadline: float) -> Iterator[None]:
+        """Go round one call. Raises Problem("busy") when there are too many."""
+        with self._mutex:
+            turn = None if self._free else threading.Lock()
+            if turn is None:
+                self._free -= 1
+            elif len(self._queue) < self._most_waiting:
+                turn.acquire()
+                self._queue.append(turn)
+            else:
+                raise Problem("busy")
+        if turn:
+            self._wait(turn, min(QUEUE_SECONDS, deadline - time.monotonic()))
+        try:
+            yield
+        finally:
+            with self._mutex:
+                if self._queue:
+                    self._queue.popleft().release()
+                else:
+                    self._free += 1
+
+    def _wait(self, turn: threading.Lock, seconds: float) -> None:
+        if turn.acquire(timeout=max(seconds, 0.0)):
+            return
+        with self._mutex:
+            if turn in self._queue:  # else it came just now
+                self._queue.remove(turn)
+                raise Problem("busy")
+
+
 class Host:
     """One of Spotify's two hosts, with its own limit, pauses and connections.
 
@@ -71,8 +115,7 @@ class Host:
         pause: Callable[[float], None],
     ) -> None:
         self._base, self._paused, self._pause = base, paused, pause
-        self._calls = threading.BoundedSemaphore(calls)
-        self._queue = threading.BoundedSemaphore(QUEUE_PER_CALL * calls)
+        self._limit = CallLimit(calls)
         self._idle: list[tuple[pycurl.Curl, bool]] = []  # and whether it got HTTP/2
 
     def send(self, request: tk.Request, path: str, deadline: float) -> tk.Response:
@@ -84,7 +127,7 @@ class Host:
         if seconds := self._paused():
             raise Problem("rate_limited", seconds)
         url = self._base + path
-        with self._call(deadline):
+        with self._limit.call(deadline):
             try:
                 status, retry_after, body = self._exchange(request, url, deadline)
             except (pycurl.error, ValueError) as error:
@@ -103,22 +146,6 @@ class Host:
         if status == 401 and request.method == "POST":
             status = 400  # the same to us; tekore 6.2 fails on a 401 to a token request
         return tk.Response(url, {}, status, _content(body))
-
-    @contextmanager
-    def _call(self, deadline: float) -> Iterator[None]:
-        """Count one call; queue for a moment if there are too many."""
-        if not self._calls.acquire(blocking=False):
-            if not self._queue.acquire(blocking=False):
-                raise Problem("busy")
-            seconds = min(QUEUE_SECONDS, deadline - time.monotonic())
-            in_time = self._calls.acquire(timeout=max(seconds, 0.0))
-            self._queue.release()
-            if not in_time:
-                raise Problem("busy")
-        try:
-            yield
-        finally:
-            self._calls.release()
 
     def _exchange(
         self, request: tk.Request, url: str, deadline: float

@@ -220,4 +220,4 @@ def needs(what: str, there: bool) -> None:
         return
     if os.environ.get("REQUIRE_ALL"):
         pytest.fail(f"{what} is missing, and REQUIRE_ALL is set")
-    pytest.skip(f"{what} is not installed")
+    pytest.skip(f"install {what} to run this")
