@@ -35,14 +35,19 @@ class MemoryTable(Generic[V]):
     """An OrderedDict, least recently used first, so that expiry is a look at its start.
 
     seconds: how long an entry lives unused. most: how many there may be; one more
-    pushes out the least recently used, unless that is younger than SAFE_SECONDS. clock:
+    pushes out the least recently used, unless that is younger than safe_seconds. clock:
     seconds, the same for everybody who shares the table.
     """
 
     def __init__(
-        self, seconds: float, most: int, locks: KeyedLocks, clock: Callable[[], float]
+        self,
+        seconds: float,
+        most: int,
+        locks: KeyedLocks,
+        clock: Callable[[], float],
+        safe_seconds: float = 0,
     ) -> None:
-        self._seconds, self._most = seconds, most
+        self._seconds, self._most, self._safe_seconds = seconds, most, safe_seconds
         self._locks, self.clock = locks, clock
         self._entries: OrderedDict[str, _Entry[V]] = OrderedDict()
         self._mutex = threading.Lock()
@@ -67,7 +72,7 @@ class MemoryTable(Generic[V]):
             for oldest, entry in list(islice(self._entries.items(), 2)):
                 age = now - entry.used_at
                 full = len(self._entries) >= self._most
-                if full and age < SAFE_SECONDS:
+                if full and age < self._safe_seconds:
                     raise Problem("busy")
                 if full or age >= self._seconds:
                     del self._entries[oldest]
@@ -113,7 +118,7 @@ class MemoryStore(Generic[V]):
         self._paused_until: dict[str, float] = {}
         locks = KeyedLocks(2 * config.threads)
         self.auths: MemoryTable[str] = MemoryTable(
-            AUTH_SECONDS, MOST_AUTHS, locks, self._clock
+            AUTH_SECONDS, MOST_AUTHS, locks, self._clock, SAFE_SECONDS
         )
         self.users: MemoryTable[V] = MemoryTable(
             USER_SECONDS, MOST_USERS, locks, self._clock
