@@ -52,9 +52,7 @@ class Config:
     redis_url: str | None = field(default=None, repr=False)
     workers: int = 1
     threads: int = 64  # calls to Spotify at once
-    deadline: float = (
-        7.5  # seconds that one visit may take, before it stores what it got
-    )
+    deadline: float = 7.5  # seconds for one visit, apart from storing what it got
 
     @property
     def origin(self) -> str:
@@ -213,7 +211,7 @@ def _redis_url(value: str) -> str | None:
         from store.redis import check_url  # with packages that only it needs
     except ImportError:
         packages = "pip install -r requirements-redis.txt"
-        raise ValueError(f"needs two more packages: {packages}") from None
+        raise ValueError(f"needs more packages: {packages}") from None
     check_url(value)
     return value
 

@@ -101,7 +101,7 @@ class CallLimit:
 
 
 class Host:
-    """One of Spotify's two hosts, with its own limit, pauses and connections.
+    """One of Spotify's hosts for one purpose, with its own limit and connections.
 
     calls: how many at once. paused: tells for how many seconds the host wants none.
     pause: is told so.

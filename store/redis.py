@@ -34,6 +34,7 @@ LOCK_MARGIN = 2  # seconds that a lock outlives the visit that holds it
 SWAPS = 5  # attempts to change a value that others are changing too
 SAVE_AGAIN_SECONDS = 0.5
 
+# Redis runs this in one step; names and values reach it as arguments only.
 SWAP = """
 if redis.call('get', KEYS[1]) == ARGV[1] then
     return redis.call('set', KEYS[1], ARGV[2], 'KEEPTTL')

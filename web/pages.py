@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, jsonify, make_response, render_template, request
-from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -123,9 +122,7 @@ def _add_template_globals(app: Flask, config: Config) -> None:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
     files = Path(app.static_folder or "").iterdir()
-    urls = {
-        path.name: Markup(f"/static/{path.name}?v={version(path)}") for path in files
-    }
+    urls = {path.name: f"/static/{path.name}?v={version(path)}" for path in files}
     app.jinja_env.globals.update(
         dashboard=DASHBOARD,
         demo=config.demo,
