@@ -91,7 +91,10 @@ class Users:
         user = self._get(user_id)
         try:
             if not self._is_fresh(user):
-                user = self._ask_once(user_id, with_account, deadline)
+                with self._people.lock(user_id, deadline):
+                    user = self._get(user_id)  # another request may have asked
+                    if not self._is_fresh(user):
+                        user = self._ask(user_id, user, with_account, deadline)
         except Problem as problem:
             if problem.status == 401:
                 raise
@@ -114,43 +117,31 @@ class Users:
         answered = user.playing or user.problem
         return answered is not None and abs(age) < FRESH_SECONDS  # a clock may be set
 
-    def _ask_once(self, user_id: str, with_account: bool, deadline: float) -> User:
-        """Ask Spotify, unless another request did so while this one waited."""
-        with self._people.lock(user_id, deadline) as locked:
-            user = self._get(user_id)
-            if self._is_fresh(user):
-                return user
-            if not locked:
-                raise Problem("busy")
-            user = self._ask(user_id, user, deadline)
-            if with_account and user.account is None and user.playing:
-                account = self._account(user.token, deadline)
-                user = self._change(user_id, lambda now: replace(now, account=account))
-            return user
-
-    def _ask(self, user_id: str, user: User, deadline: float) -> User:
+    def _ask(
+        self, user_id: str, user: User, with_account: bool, deadline: float
+    ) -> User:
         """Ask Spotify what plays, and keep what it says."""
-        playing = trouble = None
+        account, playing, trouble = user.account, None, None
         try:
             user, playing = self._ask_with_token(user_id, user, deadline)
+            if with_account and account is None:
+                account = self._account(user.token, deadline)
         except Problem as problem:
             if problem.status in (401, 503):  # logged out, or a matter of the moment
                 raise
             trouble = problem.name
         now = self._people.clock()
-
-        def change(user: User) -> User:
-            return User(user.token, user.account, playing, trouble, now)
-
-        return self._change(user_id, change)
+        return self._change(
+            user_id, lambda user: User(user.token, account, playing, trouble, now)
+        )
 
     def _ask_with_token(
         self, user_id: str, user: User, deadline: float
     ) -> tuple[User, NowPlaying]:
         """Return the user with a token that works, and what plays."""
-        if self._spotify.expires_soon(user.token):
-            user = self._refresh(user_id, user, deadline)
         try:
+            if self._spotify.expires_soon(user.token):
+                raise Unauthorised("session_ended")
             return user, self._spotify.now_playing(user.token, deadline)
         except Unauthorised:
             user = self._refresh(user_id, user, deadline)

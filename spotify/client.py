@@ -66,16 +66,14 @@ class Spotify:
         pause: Callable[[str, float], None],
         clock: Callable[[], float],
     ) -> None:
-        def host(name: str, base: str, calls: int) -> Host:
-            return Host(base, calls, lambda: paused(name), lambda s: pause(name, s))
-
         self._config, self._clock = config, clock
         self._pkce = config.client_secret is None
-        # Refreshes have seats of their own, so that strangers' logins stop nobody.
+        pauses = paused, pause
+        # Refreshes have handles of their own, so that strangers' logins stop nobody.
         logins = config.threads // 4 + 1
-        self._logins = host("accounts", config.accounts_url, logins)
-        self._refreshes = host("accounts", config.accounts_url, logins)
-        self._api = host("api", config.api_url, config.threads)
+        self._logins = Host("accounts", config.accounts_url, logins, *pauses)
+        self._refreshes = Host("accounts", config.accounts_url, logins, *pauses)
+        self._api = Host("api", config.api_url, config.threads, *pauses)
 
     def begin_login(self) -> Pending:
         """Return a new login: where to send the person, its state, its verifier."""

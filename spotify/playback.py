@@ -9,8 +9,7 @@ from urllib.parse import unquote_plus
 
 Json = dict[str, Any]
 PLAYER_FIELDS = {"item", "currently_playing_type", "is_playing"}
-MOST_ARTISTS = 50
-MOST_PICTURES = 10
+MOST_LISTED = 50  # artists, or pictures
 LONGEST_TEXT = 500  # characters
 LONGEST_MS = 10**10  # anything above four months is not a time in a track
 
@@ -19,11 +18,10 @@ LONGEST_MS = 10**10  # anything above four months is not a time in a track
 POLL_MS = {"playing": 4_500, "paused": 13_500, "nothing": 27_000}
 SOONEST_MS = 2_000  # before that, the answer would be the same
 
-# Paths of nothing but what URLs are made of: no quotes, spaces or backslashes.
+SPOTIFY = r"https://open\.spotify\.com"
+ART_HOSTS = r"https://([a-z0-9-]+\.)+(scdn\.co|spotifycdn\.com)"
+# Nothing but what URLs are made of: no quotes, spaces or backslashes.
 PATH = r"/[!#-;=?-\[\]_a-z~]{0,1000}"
-LINK_URL = re.compile(r"https://open\.spotify\.com" + PATH)
-ART_URL = re.compile(r"https://([a-z0-9-]+\.)+(scdn\.co|spotifycdn\.com)" + PATH)
-ART_PATH = re.compile(PATH)
 # spotify:local:Artist:Album:Title:seconds
 LOCAL_URI = re.compile(r"spotify:local:([^:]*):([^:]*):(.*):\d*")
 
@@ -160,8 +158,9 @@ def _dict(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _list(value: Any, most: int) -> list[Any]:
-    return value[:most] if isinstance(value, list) else []
+def _dicts(values: Any) -> list[Json]:
+    found = values[:MOST_LISTED] if isinstance(values, list) else []
+    return [value for value in found if isinstance(value, dict)]
 
 
 def _ms(value: Any, most: int | None = None) -> int | None:
@@ -170,34 +169,33 @@ def _ms(value: Any, most: int | None = None) -> int | None:
     return int(value) if most is None else min(int(value), most)
 
 
-def _link(value: Any) -> Link | None:
-    name = text(_dict(value).get("name"))
+def _link(value: Json) -> Link | None:
+    name = text(value.get("name"))
     return Link(name, _link_url(value)) if name else None
 
 
 def _links(values: Any) -> tuple[Link, ...]:
-    return tuple(filter(None, map(_link, _list(values, MOST_ARTISTS))))
+    return tuple(filter(None, map(_link, _dicts(values))))
 
 
 def _link_url(thing: Json) -> str | None:
-    url = _dict(thing.get("external_urls")).get("spotify")
-    return url if isinstance(url, str) and LINK_URL.fullmatch(url) else None
+    return _url(_dict(thing.get("external_urls")).get("spotify"), SPOTIFY)
+
+
+def _url(value: Any, origins: str) -> str | None:
+    fine = isinstance(value, str) and re.fullmatch(f"({origins}){PATH}", value)
+    return value if fine else None
 
 
 def _picture(holders: list[Json], art_origin: str | None) -> str | None:
     """Return the smallest picture at least 300 px wide, else the largest."""
+    hosts = f"{ART_HOSTS}|{re.escape(art_origin)}" if art_origin else ART_HOSTS
     for holder in holders:
         pictures = [
-            (_ms(image.get("width")) or 0, str(image["url"]))
-            for image in map(_dict, _list(holder.get("images"), MOST_PICTURES))
-            if _is_art(image.get("url"), art_origin)
+            (_ms(image.get("width")) or 0, url)
+            for image in _dicts(holder.get("images"))
+            if (url := _url(image.get("url"), hosts))
         ]
         if pictures:
             return min(pictures, key=lambda it: (it[0] < 300, abs(it[0] - 300)))[1]
     return None
-
-
-def _is_art(url: Any, art_origin: str | None) -> bool:
-    if isinstance(url, str) and art_origin and url.startswith(art_origin):
-        return bool(ART_PATH.fullmatch(url, len(art_origin)))
-    return isinstance(url, str) and bool(ART_URL.fullmatch(url))

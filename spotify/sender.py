@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Empty, LifoQueue
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -25,7 +25,6 @@ QUEUE_SECONDS = 2.5  # that a call may wait for one of these to end
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
 
-HTTP_2 = pycurl.CURL_HTTP_VERSION_2_0
 ERRORS = {
     code: name
     for name, code in vars(pycurl).items()
@@ -57,66 +56,26 @@ class Sender(tk.Sender):
         """Do nothing: the connections outlive the visit."""
 
 
-class CallLimit:
-    """At most so many calls at once. More queue for a moment, and go in their order.
-
-    A semaphore would let newcomers pass those who wait.
-    """
-
-    def __init__(self, calls: int) -> None:
-        self._free, self._most_waiting = calls, QUEUE_PER_CALL * calls
-        self._queue: deque[threading.Lock] = deque()  # each is released to let one in
-        self._mutex = threading.Lock()
-
-    @contextmanager
-    def call(self, deadline: float) -> Iterator[None]:
-        """Go round one call. Raises Problem("busy") when there are too many."""
-        with self._mutex:
-            turn = None if self._free else threading.Lock()
-            if turn is None:
-                self._free -= 1
-            elif len(self._queue) < self._most_waiting:
-                turn.acquire()
-                self._queue.append(turn)
-            else:
-                raise Problem("busy")
-        if turn:
-            self._wait(turn, min(QUEUE_SECONDS, deadline - time.monotonic()))
-        try:
-            yield
-        finally:
-            with self._mutex:
-                if self._queue:
-                    self._queue.popleft().release()
-                else:
-                    self._free += 1
-
-    def _wait(self, turn: threading.Lock, seconds: float) -> None:
-        if turn.acquire(timeout=max(seconds, 0.0)):
-            return
-        with self._mutex:
-            if turn in self._queue:  # else it came just now
-                self._queue.remove(turn)
-                raise Problem("busy")
-
-
 class Host:
     """One of Spotify's hosts for one purpose, with its own limit and connections.
 
-    calls: how many at once. paused: tells for how many seconds the host wants none.
-    pause: is told so.
+    calls: how many at once; more queue for a moment. paused: tells for how many seconds
+    the host of that name wants none. pause: is told so.
     """
 
     def __init__(
         self,
+        name: str,
         base: str,
         calls: int,
-        paused: Callable[[], float],
-        pause: Callable[[float], None],
+        paused: Callable[[str], float],
+        pause: Callable[[str, float], None],
     ) -> None:
-        self._base, self._paused, self._pause = base, paused, pause
-        self._limit = CallLimit(calls)
-        self._idle: list[tuple[pycurl.Curl, bool]] = []  # and whether it got HTTP/2
+        self._name, self._base, self._paused, self._pause = name, base, paused, pause
+        self._places = BoundedSemaphore(calls + QUEUE_PER_CALL * calls)
+        self._handles: LifoQueue[pycurl.Curl] = LifoQueue()  # each for one call
+        for _ in range(calls):
+            self._handles.put(self._new_handle())
 
     def send(self, request: tk.Request, path: str, deadline: float) -> tk.Response:
         """Return an answer with status 200, 204, 400, 401 or 403.
@@ -124,22 +83,25 @@ class Host:
         Its content is decoded from JSON, or text, or None where it is empty. Every
         other outcome is a Problem: rate_limited, busy or unreachable.
         """
-        if seconds := self._paused():
+        if seconds := self._paused(self._name):
             raise Problem("rate_limited", seconds)
         url = self._base + path
-        with self._limit.call(deadline):
+        with self._handle(request.method, deadline) as curl:
             try:
-                status, retry_after, body = self._exchange(request, url, deadline)
+                body = _perform(curl, request, url, deadline)
             except (pycurl.error, ValueError) as error:
                 why = ERRORS.get(error.args[0], error.args[0])
                 log.warning("Spotify: %s %s: %s", request.method, url, why)
                 raise Problem("unreachable") from None
+            status = curl.getinfo(pycurl.RESPONSE_CODE)
+            # libcurl reads at most six hours; then a call finds out what is left.
+            retry_after = curl.getinfo(pycurl.RETRY_AFTER)
         if status not in (200, 204):
             log.warning("Spotify: %s %s: status %d", request.method, url, status)
         if status == 429:
             seconds = retry_after or USUAL_WAIT
             log.warning("Spotify: rate limit, no request for %d s", seconds)
-            self._pause(seconds)
+            self._pause(self._name, seconds)
             raise Problem("rate_limited", seconds)
         if status not in (200, 204, 400, 401, 403):
             raise Problem("unreachable")
@@ -147,34 +109,35 @@ class Host:
             status = 400  # the same to us; tekore 6.2 fails on a 401 to a token request
         return tk.Response(url, {}, status, _content(body))
 
-    def _exchange(
-        self, request: tk.Request, url: str, deadline: float
-    ) -> tuple[int, int, bytes]:
-        """Return status, Retry-After (seconds, or 0) and body.
+    @contextmanager
+    def _handle(self, method: str, deadline: float) -> Iterator[pycurl.Curl]:
+        """Lend a handle for one call. Raises Problem("busy") when there are too many.
 
         Over HTTP/1.1, an answer that nobody asked for passes for the answer to the next
         request on that connection, which may be another person's: so there it serves
         one request. HTTP/2 tells which request an answer belongs to, as long as the
         server keeps to the protocol.
         """
+        if not self._places.acquire(blocking=False):
+            raise Problem("busy")
         try:
-            curl, http2 = self._idle.pop()
-        except IndexError:
-            curl, http2 = self._new_handle(), False
+            wait = min(QUEUE_SECONDS, deadline - time.monotonic())
+            curl = self._handles.get(timeout=max(wait, 0.0))
+        except Empty:
+            self._places.release()
+            raise Problem("busy") from None
         # libcurl repeats what fails on a used connection, but neither a code nor a
         # refresh token may be sent twice: so POST never gets one.
-        reuse = http2 and request.method == "GET"
+        reuse = method == "GET" and _got_http2(curl)
         curl.setopt(pycurl.FRESH_CONNECT, not reuse)
         curl.setopt(pycurl.FORBID_REUSE, not reuse)
-        body = _perform(curl, request, url, deadline)
-        status = curl.getinfo(pycurl.RESPONSE_CODE)
-        # No callback for headers: each line would wait for Python's lock. libcurl reads
-        # at most six hours; then a call finds out what is left.
-        retry_after = curl.getinfo(pycurl.RETRY_AFTER)
-        http2 = curl.getinfo(pycurl.INFO_HTTP_VERSION) == HTTP_2
-        if http2 or not reuse:  # else it has kept a connection that speaks HTTP/1.1
-            self._idle.append((curl, http2))
-        return status, retry_after, body
+        try:
+            yield curl
+        finally:
+            if reuse and not _got_http2(curl):  # it may have kept one of HTTP/1.1
+                curl = self._new_handle()
+            self._handles.put(curl)
+            self._places.release()
 
     def _new_handle(self) -> pycurl.Curl:
         curl = pycurl.Curl()
@@ -186,6 +149,12 @@ class Host:
         if is_local(urlsplit(self._base)):
             curl.setopt(pycurl.PROXY, "")  # whatever the environment says
         return curl
+
+
+def _got_http2(curl: pycurl.Curl) -> bool:
+    """Tell whether the handle's last answer came over HTTP/2."""
+    version: int = curl.getinfo(pycurl.INFO_HTTP_VERSION)
+    return version == pycurl.CURL_HTTP_VERSION_2_0
 
 
 def _perform(

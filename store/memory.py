@@ -1,20 +1,17 @@
 """The store of one process: dicts. Everything counts by the monotonic clock."""
 
-from __future__ import annotations
-
 import logging
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from config import Config
 from problems import Problem
-
-from .locks import KeyedLocks
 
 AUTH_SECONDS, MOST_AUTHS = 600, 100_000
 USER_SECONDS, MOST_USERS = 30 * 86_400, 100_000
@@ -25,10 +22,37 @@ V = TypeVar("V")
 log = logging.getLogger("now_playing")
 
 
-@dataclass(slots=True)
-class _Entry(Generic[V]):
-    value: V
-    used_at: float
+class KeyedLocks:
+    """A lock for each key that somebody holds or waits for.
+
+    most_waiting: how many callers may wait, for all keys together, because each of them
+    keeps one of the server's threads.
+    """
+
+    def __init__(self, most_waiting: int) -> None:
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._waiting = threading.BoundedSemaphore(most_waiting)
+        self._mutex = threading.Lock()
+
+    @contextmanager
+    def hold(self, key: str, deadline: float) -> Iterator[None]:
+        """Let one caller in at a time. Raises Problem("busy") after the deadline.
+
+        deadline: in seconds of time.monotonic.
+        """
+        with self._mutex:
+            lock = self._locks.setdefault(key, threading.Lock())
+        if not lock.acquire(blocking=False):
+            if not self._waiting.acquire(blocking=False):
+                raise Problem("busy")
+            locked = lock.acquire(timeout=max(deadline - time.monotonic(), 0.0))
+            self._waiting.release()
+            if not locked:
+                raise Problem("busy")
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 class MemoryTable(Generic[V]):
@@ -49,7 +73,7 @@ class MemoryTable(Generic[V]):
     ) -> None:
         self._seconds, self._most, self._safe_seconds = seconds, most, safe_seconds
         self._locks, self.clock = locks, clock
-        self._entries: OrderedDict[str, _Entry[V]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[V, float]] = OrderedDict()
         self._mutex = threading.Lock()
 
     def __len__(self) -> int:
@@ -57,26 +81,21 @@ class MemoryTable(Generic[V]):
 
     def get(self, key: str) -> V | None:
         """Return the value and start its time anew."""
-        with self._mutex:
-            if entry := self._live(key):
-                entry.used_at = self.clock()
-                self._entries.move_to_end(key)
-                return entry.value
-            return None
+        return self.update(key, lambda value: value)
 
     def put(self, key: str, value: V) -> None:
         """Store the value. Raises Problem("busy") if there are too many new ones."""
         now = self.clock()
         with self._mutex:
             # Two at a time: fast enough to keep up, too few for anyone to notice.
-            for oldest, entry in list(islice(self._entries.items(), 2)):
-                age = now - entry.used_at
+            for oldest, (_, used_at) in list(islice(self._entries.items(), 2)):
+                age = now - used_at
                 full = len(self._entries) >= self._most
                 if full and age < self._safe_seconds:
                     raise Problem("busy")
                 if full or age >= self._seconds:
                     del self._entries[oldest]
-            self._entries[key] = _Entry(value, now)
+            self._entries[key] = value, now
 
     def update(
         self, key: str, change: Callable[[V], V], known: V | None = None
@@ -87,26 +106,24 @@ class MemoryTable(Generic[V]):
         can fail keeps that change in this process, and repeats it until it is stored.
         """
         with self._mutex:
-            if entry := self._live(key):
-                entry.value = change(entry.value)
-                return entry.value
-            return None
+            value = self._take(key)
+            if value is not None:
+                value = change(value)
+                self._entries[key] = value, self.clock()
+            return value
 
     def pop(self, key: str) -> V | None:
         """Take the value out; of many callers at once, one gets it."""
         with self._mutex:
-            entry = self._live(key)
-            self._entries.pop(key, None)
-            return entry.value if entry else None
+            return self._take(key)
 
-    def lock(self, key: str, deadline: float) -> AbstractContextManager[bool]:
+    def lock(self, key: str, deadline: float) -> AbstractContextManager[None]:
         """Let one caller in at a time; see KeyedLocks.hold."""
         return self._locks.hold(key, deadline)
 
-    def _live(self, key: str) -> _Entry[V] | None:
-        entry = self._entries.get(key)
-        lives = entry and self.clock() - entry.used_at < self._seconds
-        return entry if lives else None
+    def _take(self, key: str) -> V | None:
+        value, used_at = self._entries.pop(key, (None, 0.0))
+        return value if self.clock() - used_at < self._seconds else None
 
 
 class MemoryStore(Generic[V]):
@@ -118,11 +135,9 @@ class MemoryStore(Generic[V]):
         self._paused_until: dict[str, float] = {}
         locks = KeyedLocks(2 * config.threads)
         self.auths: MemoryTable[str] = MemoryTable(
-            AUTH_SECONDS, MOST_AUTHS, locks, self._clock, SAFE_SECONDS
+            AUTH_SECONDS, MOST_AUTHS, locks, clock, SAFE_SECONDS
         )
-        self.users: MemoryTable[V] = MemoryTable(
-            USER_SECONDS, MOST_USERS, locks, self._clock
-        )
+        self.users: MemoryTable[V] = MemoryTable(USER_SECONDS, MOST_USERS, locks, clock)
 
     def paused(self, host: str) -> float:
         """Return for how many seconds yet the host wants no request, 0 for none."""
@@ -130,8 +145,7 @@ class MemoryStore(Generic[V]):
 
     def pause(self, host: str, seconds: float) -> None:
         """Let nobody's request out to the host for that long."""
-        seconds = max(seconds, self.paused(host))
-        self._paused_until[host] = self._clock() + seconds
+        self._paused_until[host] = self._clock() + max(seconds, self.paused(host))
 
     def ready(self) -> bool:
         """Tell whether the store answers, within 250 ms."""

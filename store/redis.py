@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import hmac
 import logging
 import math
 import re
 import threading
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import redis
 from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import TypeAdapter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -24,20 +23,17 @@ from redis.retry import Retry
 from config import Config
 from problems import Problem
 
-from .locks import KeyedLocks
-from .memory import AUTH_SECONDS, USER_SECONDS
+from .memory import AUTH_SECONDS, USER_SECONDS, KeyedLocks
 
-VERSION = 3  # of the stored form; any other counts as absent
-PREFIX, LOCK = "now_playing", ":lock"
-SOCKET_SECONDS = 0.5
+VERSION = 4  # of the stored form; any other counts as absent
+SOCKET_SECONDS, PROBE_SECONDS = 0.5, 0.1
 LOCK_MARGIN = 2  # seconds that a lock outlives the visit that holds it
-SWAPS = 5  # attempts to change a value that others are changing too
 SAVE_AGAIN_SECONDS = 0.5
 
 # Redis runs this in one step; names and values reach it as arguments only.
 SWAP = """
 if redis.call('get', KEYS[1]) == ARGV[1] then
-    return redis.call('set', KEYS[1], ARGV[2], 'KEEPTTL')
+    return redis.call('set', KEYS[1], ARGV[2], 'EX', ARGV[3])
 end
 """
 
@@ -51,9 +47,7 @@ def check_url(url: str) -> None:
     """Raise ValueError, with the fix, unless url is the address of a Redis."""
     try:
         url.encode()
-        if not re.fullmatch(
-            r"([?&](db|ssl_\w+)=[^&]*)*", url[len(url.split("?")[0]) :]
-        ):
+        if not re.fullmatch(r"[^?]*([?&](db|ssl_\w+)=[^&]*)*", url):
             raise ValueError("an option that could be anything")
         redis.ConnectionPool.from_url(url).make_connection()
     except (redis.RedisError, ValueError, TypeError, AttributeError):
@@ -72,15 +66,18 @@ class RedisTable(Generic[V]):
     def __init__(
         self, store: RedisStore[Any], name: str, seconds: int, kind: type[V]
     ) -> None:
-        self._store, self._seconds, self.clock = store, seconds, store.clock
-        self._prefix = f"{PREFIX}:{name}:"
+        self._store, self._table, self._seconds = store, name, seconds
+        self.clock = store.clock
         self._json = TypeAdapter(kind)
         self._unsaved: dict[str, Change[V]] = {}
 
     def get(self, key: str) -> V | None:
-        value = self._read("getex", key, ex=self._seconds)
+        value = self._read(key, "getex", ex=self._seconds)
         change = self._unsaved.get(key)
         return change(value) if change and value is not None else value
+
+    def pop(self, key: str) -> V | None:
+        return self._read(key, "getdel")
 
     def put(self, key: str, value: V) -> None:
         name = self._name(key)
@@ -99,66 +96,60 @@ class RedisTable(Generic[V]):
             threading.Thread(target=self._save, args=(key,), daemon=True).start()
         return change(known)
 
+    @contextmanager
+    def lock(self, key: str, deadline: float) -> Iterator[None]:
+        # Within this process first, so that Redis is asked for one caller at a time.
+        with self._store.locks.hold(key, deadline):
+            with self._store.reached() as client:
+                lock = client.lock(self._lock_name(key), self._store.lock_seconds)
+                left = max(deadline - time.monotonic(), 0.0)
+                if not lock.acquire(blocking_timeout=left, sleep=0.02):
+                    raise Problem("busy")
+            try:
+                yield
+            finally:
+                # If it can't be given back, or is not ours any more, it just ends.
+                with suppress(redis.RedisError):
+                    if key not in self._unsaved:
+                        lock.release()
+
     def _swap(self, key: str, change: Change[V]) -> V | None:
         """Compare and set, because a lock may have expired under its holder."""
         name = self._name(key)
         with self._store.reached() as client:
-            for _ in range(SWAPS):
-                sealed = client.get(name)
-                if (value := self._open(name, sealed)) is None:
-                    return None
+            while (value := self._open(name, sealed := client.get(name))) is not None:
                 value = change(value)
-                if client.eval(SWAP, 1, name, sealed, self._seal(name, value)):
+                swap = (name, sealed, self._seal(name, value), self._seconds)
+                if client.eval(SWAP, 1, *swap):
                     return value
-        raise Problem("unavailable")
+        return None
 
     def _save(self, key: str) -> None:
-        lock, saved = self._name(key) + LOCK, None
+        """Repeat a change until it is stored; nobody else may act before that."""
+        saved = None
         while self._unsaved[key] is not saved:  # or there is a later change by now
             time.sleep(SAVE_AGAIN_SECONDS)
             with suppress(Problem), self._store.reached() as client:
-                # Until it is saved, nobody else may act on what is stored.
-                client.expire(lock, self._store.lock_seconds)
+                client.expire(self._lock_name(key), self._store.lock_seconds)
                 change = self._unsaved[key]
                 self._swap(key, change)
                 saved = change
         del self._unsaved[key]
         with suppress(Problem), self._store.reached() as client:
-            client.delete(lock)
-
-    def pop(self, key: str) -> V | None:
-        return self._read("getdel", key)
-
-    @contextmanager
-    def lock(self, key: str, deadline: float) -> Iterator[bool]:
-        # Within this process first, so that Redis is asked for one caller at a time.
-        with self._store.locks.hold(key, deadline) as first:
-            with self._store.reached() as client:
-                lock = client.lock(self._name(key) + LOCK, self._store.lock_seconds)
-                left = max(deadline - time.monotonic(), 0.0)
-                locked = first and lock.acquire(blocking_timeout=left, sleep=0.02)
-            try:
-                yield locked
-            finally:
-                # If it can't be given back, or is not ours any more, it just ends.
-                with suppress(redis.RedisError):
-                    if locked and key not in self._unsaved:
-                        lock.release()
+            client.delete(self._lock_name(key))
 
     def _name(self, key: str) -> str:
         # An ID is as good as a password, so only its hash leaves this process.
-        return self._prefix + hashlib.sha256(key.encode()).hexdigest()
+        return f"now_playing:{self._table}:{hashlib.sha256(key.encode()).hexdigest()}"
 
-    def _read(self, command: str, key: str, **how: Any) -> V | None:
+    def _lock_name(self, key: str) -> str:
+        return f"{self._name(key)}:lock"
+
+    def _read(self, key: str, command: str, **how: Any) -> V | None:
         name = self._name(key)
         with self._store.reached() as client:
-            try:
-                sealed = getattr(client, command)(name, **how)
-            except redis.ResponseError as error:
-                if "WRONGTYPE" not in str(error):
-                    raise
-                return None
-        return self._open(name, sealed)
+            return self._open(name, getattr(client, command)(name, **how))
+        return None
 
     def _seal(self, name: str, value: V) -> bytes:
         """Return the value unreadable, and useless under any other name."""
@@ -181,17 +172,28 @@ class RedisStore(Generic[V]):
     def __init__(
         self, config: Config, person: type[V], clock: Callable[[], float]
     ) -> None:
-        hkdf = HKDF(SHA256(), length=32, salt=None, info=b"now_playing redis values")
-        key = hkdf.derive(config.secret_key.encode())
-        self.fernet = Fernet(base64.urlsafe_b64encode(key))
+        secret = config.secret_key.encode()
+        key = hmac.digest(secret, b"now_playing redis values", "sha256")
+        self.fernet = Fernet(urlsafe_b64encode(key))
         self.clock = clock  # the one that machines share
         self.locks = KeyedLocks(2 * config.threads)
         self.lock_seconds = math.ceil(config.deadline) + LOCK_MARGIN
-        # A connection that died is replaced at once; a slow server is not asked twice.
-        once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
-        url = config.redis_url or ""
-        self._client = _connect(url, SOCKET_SECONDS, once_more)
-        self._probe = _connect(url, 0.1, Retry(NoBackoff(), 0))
+
+        def connect(seconds: float, retries: int) -> Any:
+            # A connection that died is replaced at once; a slow server is not asked
+            # twice.
+            retry = Retry(NoBackoff(), retries, (redis.ConnectionError,))
+            return redis.Redis.from_url(
+                config.redis_url or "",
+                socket_timeout=seconds,
+                socket_connect_timeout=seconds,
+                retry=retry,
+            )
+
+        self._client, self._probe = (
+            connect(SOCKET_SECONDS, 1),
+            connect(PROBE_SECONDS, 0),
+        )
         if not self.ready():
             log.warning("Redis does not answer yet: see REDIS_URL")
         self.auths = RedisTable(self, "auth", AUTH_SECONDS, str)
@@ -199,30 +201,26 @@ class RedisStore(Generic[V]):
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
-        """Give the client for a block that asks Redis."""
+        """Give the client for a block that asks Redis, and end it if that fails."""
         try:
             yield self._client
         except redis.RedisError as error:
+            if "WRONGTYPE" in str(error):
+                return  # what somebody else stored there counts as absent
             log.warning("Redis: %s", type(error).__name__)
             raise Problem("unavailable") from None
 
     def paused(self, host: str) -> float:
         with self.reached() as client:
-            left = client.pttl(f"{PREFIX}:paused:{host}")  # milliseconds, or negative
-        return max(0.0, float(left) / 1000)
+            # In milliseconds; negative if there is no such entry.
+            return max(0.0, float(client.pttl(f"now_playing:paused:{host}")) / 1000)
 
     def pause(self, host: str, seconds: float) -> None:
         milliseconds = int(1000 * max(seconds, self.paused(host)))
         with self.reached() as client:
-            client.set(f"{PREFIX}:paused:{host}", 1, px=milliseconds)
+            client.set(f"now_playing:paused:{host}", 1, px=milliseconds)
 
     def ready(self) -> bool:
         with suppress(redis.RedisError):
             return bool(self._probe.ping())
         return False
-
-
-def _connect(url: str, seconds: float, retry: Retry) -> Any:
-    return redis.Redis.from_url(
-        url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=retry
-    )

@@ -300,7 +300,7 @@ def test_long_text_and_long_lists_are_cut() -> None:
     now = read(player(SONG | {"name": name, "artists": artists, "images": images}))
     assert now
     assert (now.title, len(now.by), now.by[0].name) == (name[:500], 50, "x" * 500)
-    assert now.image == f"{ART}/10"
+    assert now.image == f"{ART}/50"
 
 
 WRONG_URLS = """
