@@ -22,11 +22,11 @@ SPOTIFY_API = "https://api.spotify.com/v1"
 DEMO_CLIENT_ID = "00000000000000000000000000000de0"
 
 USUAL_PORTS = {"http": 80, "https": 443}
-OWN_PATHS = ("/login", "/logout", "/now-playing", "/healthz", "/readyz")
 WEB_ADDRESS = re.compile(
     r"https?://([\w.-]+|\[[\da-f:.]+\])(:[1-9]\d{0,4})?(/[^\s?#]*)?", re.A | re.I
 )
-CALLBACK_PATH = re.compile(r"(?!/static/)(/[\w~-][\w.~-]*)+", re.A)
+OWN_PATHS = r"/(static/.*|login|logout|now-playing|healthz|readyz)"
+CALLBACK_PATH = re.compile(rf"(?!{OWN_PATHS}$)(/[\w~-][\w.~-]*)+", re.A)
 
 
 class ConfigError(ValueError):
@@ -85,28 +85,25 @@ class Config:
         problems: list[str] = []
 
         def read(name: str, check: Callable[[str], Any], default: str = "") -> Any:
+            value = environ.get(name, default)
             try:
-                return check(environ.get(name, default))
-            except UnicodeEncodeError:
-                problems.append(f"{name} is not UTF-8 text: type it again")
+                if not value.isprintable():  # which is also true of what is not UTF-8
+                    raise ValueError("has characters that can't be read: type it again")
+                return check(value)
             except ValueError as error:
                 problems.append(f"{name} {error}")
 
         port = read("PORT", partial(_number, 65_535), str(cls.port)) or cls.port
         local = f"http://127.0.0.1:{port}/callback"
-        redirect_uri = read("SPOTIFY_REDIRECT_URI", partial(_redirect_uri, port), local)
+        check_uri = partial(_redirect_uri, port, "PORT" in environ)
+        redirect_uri = read("SPOTIFY_REDIRECT_URI", check_uri, local)
         uri = urlsplit(redirect_uri or local)
-        if uri.scheme == "http" and "PORT" in environ and port_of(uri) != port:
-            problems.append(
-                f"PORT is {port}, but SPOTIFY_REDIRECT_URI has {port_of(uri)}: set "
-                f"PORT to that, or write {local} there and in the dashboard"
-            )
-        own_host = loopback_host(uri)
+        own_host = uri.hostname if is_local(uri) else None
         accounts_url = read("SPOTIFY_ACCOUNTS_URL", _base_url, SPOTIFY_ACCOUNTS)
         redis_url = read("REDIS_URL", _redis_url)
         config = cls(
             client_id=read("SPOTIFY_CLIENT_ID", partial(_client_id, accounts_url)),
-            client_secret=read("SPOTIFY_CLIENT_SECRET", _text),
+            client_secret=read("SPOTIFY_CLIENT_SECRET", str) or None,
             redirect_uri=redirect_uri,
             host=read("HOST", partial(_host, own_host), own_host or cls.host),
             port=port_of(uri) if uri.scheme == "http" else port,
@@ -142,19 +139,13 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
-def loopback_host(uri: SplitResult) -> str | None:
-    """Return the host if it is a loopback address as browsers write it, not a name."""
-    host = uri.hostname or ""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    return host if address.is_loopback and str(address) == host else None
-
-
 def is_local(uri: SplitResult) -> bool:
-    """Tell whether a URI leads to this machine, by name or by address."""
-    return uri.hostname == "localhost" or loopback_host(uri) is not None
+    """Tell whether a URI leads to this machine: localhost, or a loopback address."""
+    host = uri.hostname or ""
+    with suppress(ValueError):
+        address = ip_address(host)
+        return address.is_loopback and str(address) == host  # as browsers write it
+    return host == "localhost"
 
 
 def port_of(uri: SplitResult) -> int:
@@ -173,14 +164,10 @@ def _number(most: int, value: str) -> int:
     raise ValueError(f"is {value!r}: write a number from 1 to {most}")
 
 
-def _text(value: str) -> str | None:
-    return value if value.encode() else None
-
-
 def _host(loopback: str | None, value: str) -> str:
     with suppress(ValueError):
         address = ip_address(value)
-        if value == loopback or loopback is None or address.is_unspecified:
+        if loopback in (None, value) or address.is_unspecified:
             return value
     own = loopback or "an IP address like 127.0.0.1"
     raise ValueError(f"is {value!r}: write {own}, or 0.0.0.0 for all addresses")
@@ -232,26 +219,28 @@ def _base_url(value: str) -> str:
     raise ValueError("is not https (or http on this machine): write https://… instead")
 
 
-def _redirect_uri(port: int, value: str) -> str:
+def _redirect_uri(port: int, port_is_set: bool, value: str) -> str:
     """Hold Spotify's rules, and keep the callback's path free for it.
 
     https://developer.spotify.com/documentation/web-api/concepts/redirect_uri
     """
     uri = _web_address(value)
-    free = CALLBACK_PATH.fullmatch(uri.path) and uri.path not in OWN_PATHS
-    path = uri.path if free else "/callback"
+    path = uri.path if CALLBACK_PATH.fullmatch(uri.path) else "/callback"
     host, origin = uri.hostname or "", f"http://127.0.0.1:{uri.port or port}"
     if not host:
-        what = "is not a web address, or has a query or a fragment"
+        what = "is not a web address, or has a query or a fragment:"
     elif f".{host}".rstrip(".").endswith(".localhost"):
-        what = "uses localhost, which Spotify does not allow"
-    elif uri.scheme == "http" and not loopback_host(uri):
+        what = "uses localhost, which Spotify does not allow:"
+    elif uri.scheme == "http" and not is_local(uri):
         what = "is plain http, which Spotify allows only for 127.0.0.1 and [::1]"
-        what += "; for other machines use https (see docs/deploying.md)"
+        what += "; for other machines use https (see docs/deploying.md):"
         origin = f"https://{uri.netloc}"
-    elif not free:
-        what = "needs a path of its own, of letters, digits, - and /"
+    elif path != uri.path:
+        what = "needs a path of its own, of letters, digits, - and /:"
         origin = f"{uri.scheme}://{uri.netloc}"
+    elif uri.scheme == "http" and port_is_set and port_of(uri) != port:
+        what = f"has port {port_of(uri)}, but PORT is {port}: set PORT to the same, or"
+        origin = f"http://127.0.0.1:{port}"
     else:
         return value
-    raise ValueError(f"{what}: write {origin}{path} here and in the dashboard")
+    raise ValueError(f"{what} write {origin}{path} here and in the dashboard")

@@ -224,7 +224,12 @@ def test_a_second_copy_on_the_port_says_so_in_a_sentence(start: Start) -> None:
                 "REDIS_URL": "redis://:canary/x@127.0.0.1:port/0",
                 "SECRET_KEY": os.fsdecode(b"canary\xff" * 9),
             },
-            ["SPOTIFY_CLIENT_ID", "http://127.0.0.1:5000/callback", "%2F", "UTF-8"],
+            [
+                "SPOTIFY_CLIENT_ID",
+                "http://127.0.0.1:5000/callback",
+                "%2F",
+                "type it again",
+            ],
         ),
         ({"HOST": "192.0.2.1", "SPOTIFY_CLIENT_ID": CLIENT_ID}, ["192.0.2.1", "HOST"]),
     ],
