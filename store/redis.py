@@ -69,20 +69,17 @@ class RedisTable(Generic[V]):
         self._store, self._table, self._seconds = store, name, seconds
         self.clock = store.clock
         self._json = TypeAdapter(kind)
-        self._unsaved: dict[str, Change[V]] = {}
+        self._unsaved: dict[str, list[Change[V]]] = {}
 
     def get(self, key: str) -> V | None:
-        value = self._read(key, "getex", ex=self._seconds)
-        change = self._unsaved.get(key)
-        return change(value) if change and value is not None else value
+        return self._read(key, "getex", ex=self._seconds)
 
     def pop(self, key: str) -> V | None:
         return self._read(key, "getdel")
 
     def put(self, key: str, value: V) -> None:
-        name = self._name(key)
         with self._store.reached() as client:
-            client.set(name, self._seal(name, value), ex=self._seconds)
+            client.set(self._name(key), self._seal(key, value), ex=self._seconds)
 
     def update(self, key: str, change: Change[V], known: V | None = None) -> V | None:
         try:
@@ -90,9 +87,9 @@ class RedisTable(Generic[V]):
         except Problem:
             if known is None:
                 raise
-        earlier = self._unsaved.get(key)
-        self._unsaved[key] = (lambda now: change(earlier(now))) if earlier else change
-        if earlier is None:
+        unsaved = self._unsaved.setdefault(key, [])
+        unsaved.append(change)
+        if len(unsaved) == 1:
             threading.Thread(target=self._save, args=(key,), daemon=True).start()
         return change(known)
 
@@ -101,7 +98,7 @@ class RedisTable(Generic[V]):
         # Within this process first, so that Redis is asked for one caller at a time.
         with self._store.locks.hold(key, deadline):
             with self._store.reached() as client:
-                lock = client.lock(self._lock_name(key), self._store.lock_seconds)
+                lock = client.lock(self._name(key, ":lock"), self._store.lock_seconds)
                 left = max(deadline - time.monotonic(), 0.0)
                 if not lock.acquire(blocking_timeout=left, sleep=0.02):
                     raise Problem("busy")
@@ -113,56 +110,60 @@ class RedisTable(Generic[V]):
                     if key not in self._unsaved:
                         lock.release()
 
+    def _read(self, key: str, command: str, **how: Any) -> V | None:
+        with self._store.reached() as client:
+            return self._open(key, getattr(client, command)(self._name(key), **how))
+        return None
+
     def _swap(self, key: str, change: Change[V]) -> V | None:
         """Compare and set, because a lock may have expired under its holder."""
         name = self._name(key)
         with self._store.reached() as client:
-            while (value := self._open(name, sealed := client.get(name))) is not None:
+            while (value := self._open(key, sealed := client.get(name))) is not None:
                 value = change(value)
-                swap = (name, sealed, self._seal(name, value), self._seconds)
+                swap = (name, sealed, self._seal(key, value), self._seconds)
                 if client.eval(SWAP, 1, *swap):
                     return value
         return None
 
     def _save(self, key: str) -> None:
-        """Repeat a change until it is stored; nobody else may act before that."""
-        saved = None
-        while self._unsaved[key] is not saved:  # or there is a later change by now
+        """Store unsaved changes, sooner or later; nobody else may act before that."""
+        unsaved, lock = self._unsaved[key], self._name(key, ":lock")
+        while unsaved:
             time.sleep(SAVE_AGAIN_SECONDS)
             with suppress(Problem), self._store.reached() as client:
-                client.expire(self._lock_name(key), self._store.lock_seconds)
-                change = self._unsaved[key]
-                self._swap(key, change)
-                saved = change
+                client.expire(lock, self._store.lock_seconds)
+                count = len(unsaved)
+                self._swap(key, lambda value: value)
+                del unsaved[:count]
         del self._unsaved[key]
         with suppress(Problem), self._store.reached() as client:
-            client.delete(self._lock_name(key))
+            client.delete(lock)
 
-    def _name(self, key: str) -> str:
+    def _name(self, key: str, suffix: str = "") -> str:
         # An ID is as good as a password, so only its hash leaves this process.
-        return f"now_playing:{self._table}:{hashlib.sha256(key.encode()).hexdigest()}"
+        hashed = hashlib.sha256(key.encode()).hexdigest()
+        return f"now_playing:{self._table}:{hashed}{suffix}"
 
-    def _lock_name(self, key: str) -> str:
-        return f"{self._name(key)}:lock"
+    def _label(self, key: str) -> bytes:
+        """Return what makes a sealed value useless under any other name."""
+        return f"{VERSION} {self._name(key)} ".encode()
 
-    def _read(self, key: str, command: str, **how: Any) -> V | None:
-        name = self._name(key)
-        with self._store.reached() as client:
-            return self._open(name, getattr(client, command)(name, **how))
-        return None
+    def _seal(self, key: str, value: V) -> bytes:
+        """Return the value, unreadable."""
+        return self._store.fernet.encrypt(
+            self._label(key) + self._json.dump_json(value)
+        )
 
-    def _seal(self, name: str, value: V) -> bytes:
-        """Return the value unreadable, and useless under any other name."""
-        label = f"{VERSION} {name} ".encode()
-        return self._store.fernet.encrypt(label + self._json.dump_json(value))
-
-    def _open(self, name: str, sealed: bytes | None) -> V | None:
-        """Return the value, or None if none was sealed here under this name."""
-        label = f"{VERSION} {name} ".encode()
+    def _open(self, key: str, sealed: bytes | None) -> V | None:
+        """Return the value with unsaved changes, or None if none was sealed here."""
         with suppress(InvalidToken, ValueError):
             opened = self._store.fernet.decrypt(sealed or b"")
-            if opened.startswith(label):
-                return self._json.validate_json(opened.removeprefix(label))
+            if opened.startswith(self._label(key)):
+                value = self._json.validate_json(opened.removeprefix(self._label(key)))
+                for change in self._unsaved.get(key, ()):
+                    value = change(value)
+                return value
         return None
 
 
