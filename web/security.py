@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -34,10 +35,10 @@ class Serializer(URLSafeTimedSerializer):
 class CookieSession(SecureCookieSessionInterface):
     """Flask's signed cookie, with one serializer for all requests."""
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, secret_key: str) -> None:
         signer = {"key_derivation": "hmac", "digest_method": self.digest_method}
         self._serializer = Serializer(
-            app.secret_key or "", self.salt, self.serializer, signer_kwargs=signer
+            secret_key, self.salt, self.serializer, signer_kwargs=signer
         )
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer:
@@ -56,7 +57,7 @@ def install(app: Flask, config: Config) -> None:
         SESSION_REFRESH_EACH_REQUEST=False,
         PERMANENT_SESSION_LIFETIME=timedelta(days=COOKIE_DAYS),
     )
-    app.session_interface = CookieSession(app)
+    app.session_interface = CookieSession(config.secret_key)
     own_hosts = _own_hosts(config.origin)
     headers = _headers(config)
 
@@ -106,24 +107,18 @@ def _move_to_own_host(config: Config, host: str) -> BaseResponse:
     Spotify forbids localhost redirect URIs, and cookies do not cross names, so people
     have to be at the one right name before any cookie is set.
     """
-    own = urlsplit(config.origin)
-    ports = (port_of(own), config.port) if is_local(own) else ()
-    if request.method not in ("GET", "HEAD") or _loopback_port(host) not in ports:
+    own, port = urlsplit(config.origin), None
+    with suppress(ValueError):
+        uri = urlsplit(f"http://{host}")
+        if uri.netloc == host and "@" not in host and is_local(uri):
+            port = port_of(uri)
+    here = is_local(own) and port in (port_of(own), config.port)
+    if not here or request.method not in ("GET", "HEAD"):
         log.warning("unknown host %s: this is %s", quote(host, ":[]"), config.origin)
         raise Problem("wrong_host")
     query = quote(request.query_string, "=&%+")
     path = quote(request.path) + (query and f"?{query}")
     return redirect(config.origin + path, 307)
-
-
-def _loopback_port(host: str) -> int | None:
-    """Return the port of a Host header that names this machine, else None."""
-    try:
-        uri = urlsplit(f"http://{host}")
-        written_so = uri.netloc == host and "@" not in host
-        return port_of(uri) if written_so and is_local(uri) else None
-    except ValueError:
-        return None
 
 
 def _check_intent(endpoint: str | None, origin: str) -> None:
