@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 
 from .servers import APP, BARE, CROWD, DOCS, DOUBLE, REDIS, Server
 
-CERTIFY = """openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes
+CERT = """openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes
 -subj /CN=double -addext subjectAltName=IP:127.0.0.1 -keyout {0} -out {0}"""
 TLS = "GRANIAN_SSL_CERTIFICATE", "GRANIAN_SSL_KEYFILE"
 UNSET = "SPOTIFY_CLIENT_SECRET SPOTIFY_REDIRECT_URI REDIS_URL HOST WORKERS THREADS"
@@ -73,8 +73,9 @@ def main() -> None:
     os.environ["SPOTIFY_CLIENT_ID"] = "benchmark"
     with NamedTemporaryFile() as pem, redirect_stdout(args.out):
         if not args.plain:
-            words = CERTIFY.format(pem.name).split()
-            subprocess.run(words, check=True, capture_output=True)
+            subprocess.run(
+                CERT.format(pem.name).split(), check=True, capture_output=True
+            )
             os.environ["SSL_CERT_FILE"] = pem.name
             tls = dict.fromkeys(TLS, pem.name)
         double = Server(DOUBLE, [], **tls)

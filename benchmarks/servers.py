@@ -16,11 +16,8 @@ APP = f"{sys.executable} app.py"
 DOCS = f"{sys.executable} -m flask --app benchmarks.baseline run --port PORT"
 GRANIAN = f"{sys.executable} -m granian --no-ws --port PORT --interface"
 DOUBLE = f"{GRANIAN} rsgi benchmarks.double:app"
-CROWD = (
-    f"{GRANIAN} wsgi --blocking-threads 592 --factory benchmarks.variants:crowded_app"
-)
-# With as many threads as the app has.
-BARE = f"{GRANIAN} wsgi --blocking-threads 592 --factory benchmarks.variants:bare_app"
+VARIANT = f"{GRANIAN} wsgi --blocking-threads 656 --factory benchmarks.variants"
+CROWD, BARE = f"{VARIANT}:crowded_app", f"{VARIANT}:bare_app"  # threads as the app's
 REDIS = "redis-server --bind 127.0.0.1 --save --port PORT"
 COOKIE = re.compile(r"\nset-cookie: ([^;\s]+)", re.I)
 
@@ -92,7 +89,6 @@ class Server(subprocess.Popen[bytes]):
         self.asked = time.monotonic()
 
     def get(self, path: str) -> str:
-        """Return the body of an answer, empty while there is none."""
         return asyncio.run(Browser(self.url).get(path)).partition("\r\n\r\n")[2]
 
     async def share(self, clients: int, do: Callable[..., Any], work: list[Any]) -> Any:
@@ -127,5 +123,4 @@ class Server(subprocess.Popen[bytes]):
             stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks, pages = ticks + sum(map(int, stat[11:15])), pages + int(stat[21])
             pids.extend(map(int, children.split()))
-        megabytes = pages * os.sysconf("SC_PAGESIZE") / 1e6
-        return ticks * 1000 / os.sysconf("SC_CLK_TCK"), megabytes
+        return 10 * ticks, pages * os.sysconf("SC_PAGESIZE") / 1e6  # 100 ticks a second
