@@ -33,8 +33,7 @@ class ConfigError(ValueError):
     """One or more settings are wrong; the message says all of them, with the fix."""
 
     def __init__(self, problems: list[str]) -> None:
-        lines = "".join(f"\n  - {problem}" for problem in problems)
-        super().__init__(f"These settings need attention:{lines}")
+        super().__init__("\n  - ".join(["These settings need attention:", *problems]))
 
 
 @dataclass(frozen=True)
@@ -101,13 +100,14 @@ class Config:
         own_host = uri.hostname if is_local(uri) else None
         accounts_url = read("SPOTIFY_ACCOUNTS_URL", _base_url, SPOTIFY_ACCOUNTS)
         redis_url = read("REDIS_URL", _redis_url)
+        own_key = "" if redis_url else secrets.token_urlsafe()
         config = cls(
             client_id=read("SPOTIFY_CLIENT_ID", partial(_client_id, accounts_url)),
             client_secret=read("SPOTIFY_CLIENT_SECRET", str) or None,
             redirect_uri=redirect_uri,
             host=read("HOST", partial(_host, own_host), own_host or cls.host),
             port=port_of(uri) if uri.scheme == "http" else port,
-            secret_key=read("SECRET_KEY", partial(_secret_key, redis_url)),
+            secret_key=read("SECRET_KEY", _secret_key, own_key),
             accounts_url=accounts_url,
             api_url=read("SPOTIFY_API_URL", _base_url, SPOTIFY_API),
             redis_url=redis_url,
@@ -181,11 +181,9 @@ def _client_id(accounts_url: str, value: str) -> str:
     raise ValueError(f"{wrong}: copy it from {DASHBOARD} into .env")
 
 
-def _secret_key(redis_url: str | None, value: str) -> str:
+def _secret_key(value: str) -> str:
     if len(value.encode()) >= 16:
         return value
-    if not (value or redis_url):
-        return secrets.token_urlsafe()
     wrong = "is shorter than 16 characters" if value else "is required with REDIS_URL"
     make = 'python -c "import secrets; print(secrets.token_urlsafe())"'
     raise ValueError(f"{wrong}: make one with {make}")

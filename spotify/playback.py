@@ -13,8 +13,7 @@ MOST_LISTED = 50  # artists, or pictures
 LONGEST_TEXT = 500  # characters
 LONGEST_MS = 10**10  # anything above four months is not a time in a track
 
-# Milliseconds until a page asks again, to which a tenth is added at random. For ads and
-# unknown things it is the same as for tracks.
+# Milliseconds until a page asks again; up to a tenth is added at random.
 POLL_MS = {"playing": 4_500, "paused": 13_500, "nothing": 27_000}
 SOONEST_MS = 2_000  # before that, the answer would be the same
 
