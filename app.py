@@ -1,7 +1,5 @@
 """Log in with Spotify, see what is playing, log out."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """Everything that can go wrong: its name, its status and its words."""
 
-from __future__ import annotations
-
 import math
 import random
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """People who are logged in: in by a code, what they play now, out at any time."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import secrets

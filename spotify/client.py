@@ -1,7 +1,5 @@
 """What this app asks of Spotify, over tekore; what goes wrong is a named Problem."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

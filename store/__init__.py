@@ -3,8 +3,6 @@
 Knows neither Spotify nor people: what a person is comes as a type.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Protocol, TypeVar, Union
 
 from config import Config

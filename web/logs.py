@@ -1,7 +1,5 @@
 """The log: one line for what people do and for what fails, and never a secret."""
 
-from __future__ import annotations
-
 import logging
 import select
 import sys

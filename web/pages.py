@@ -1,7 +1,5 @@
 """What people get to see: the page and its player, the same as JSON, and problems."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from pathlib import Path

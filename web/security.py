@@ -1,7 +1,5 @@
 """What every request has to pass, and what every answer carries."""
 
-from __future__ import annotations
-
 import logging
 from contextlib import suppress
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """`python app.py`: check settings and port, start the demo if need be, serve."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
