@@ -26,7 +26,7 @@ class App(Flask):
         log.error("%s at\n%s", exc_info[0].__name__, places)
 
 
-class StderrHandler(logging.StreamHandler[Any]):
+class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # Python 3.10
     """Drops lines that nobody reads, instead of waiting until somebody does."""
 
     def format(self, record: logging.LogRecord) -> str:
