@@ -105,6 +105,12 @@ class Visitor:
         self.change(what)
         self.page.clock.fast_forward(after)
 
+    def looks_again_at(self, what: Any) -> None:
+        """Play something else while the tab is hidden, and show the tab again."""
+        self.page.evaluate("spy.hide(true)")
+        self.change(what)
+        self.page.evaluate("spy.hide(false)")
+
 
 def track(
     spotify: StandIn,
@@ -152,13 +158,20 @@ def go_back(page: Page) -> None:
 
 def violations(page: Page) -> list[str]:
     """Return what axe finds in the page, in both colour schemes."""
-    page.evaluate(AXE)
+    if not page.evaluate("window.axe"):
+        page.evaluate(AXE)
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     options = {"resultTypes": ["violations"]}
     found: list[str] = page.evaluate("spy.violations", options)
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     found += page.evaluate("spy.violations", {"runOnly": ["color-contrast"]})
     return found
+
+
+def flaws(page: Page) -> list[str]:
+    """Return what sticks out at the sides, and what axe finds."""
+    outside: list[str] = page.evaluate("spy.outside()")
+    return outside + violations(page)
 
 
 def files_of(page: Page) -> set[str]:

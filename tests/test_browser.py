@@ -26,6 +26,7 @@ from tests.browser import (
     background,
     box,
     files_of,
+    flaws,
     go_back,
     heading,
     is_logged_out,
@@ -67,7 +68,12 @@ FAILS: list[tuple[str | bytes, str]] = [  # how, data-state
     ("server_error", "unreachable"),
     (A_SECOND, "rate_limited"),
 ]
-LONG_TITLES = ["Endless " * 625, "x" * 5000, "مرحبا بالعالم " * 20, "שלום", "W" * 60]
+LONG_TITLES = {  # and their direction
+    **dict.fromkeys(("Endless " * 625, "x" * 5000, "W" * 60), "ltr"),
+    **dict.fromkeys(("مرحبا بالعالم " * 20, "שלום"), "rtl"),
+}
+PROBLEMS = ("invalid_state", "wrong_host", "client_refused")
+NARROW = {"width": 320, "height": 640}
 
 Arrive = Callable[..., Visitor]
 
@@ -190,48 +196,69 @@ def test_way_back_after_log_out_shows_nobody(arrive: Arrive) -> None:
 # ---- Alive without a reload
 
 
-def test_every_state_arrives_live(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
-    page = visitor.meets("nothing")
+def test_every_state_arrives_live_fits_320_px_and_passes_axe(arrive: Arrive) -> None:
+    visitor = arrive(viewport=NARROW)
+    page, spotify = visitor.meets("nothing"), visitor.spotify
     page.evaluate("window.loaded = 'once'")
-    for what, state, title in [*PLAYS, *reversed(PLAYS)]:
-        visitor.hears(what, after=30_000)
+    for number, (what, state, title) in enumerate([*PLAYS, *reversed(PLAYS)]):
+        visitor.looks_again_at(what)
         shows(page, state, title)
         mark = {"playing": "", "paused": "⏸ "}.get(state)
         tab = re.compile(f"^{mark}{re.escape(title)} \N{EN DASH} ")
         expect(page).to_have_title("Now Playing" if mark is None else tab)
+        assert number >= len(PLAYS) or flaws(page) == [], what
+    for title, direction in LONG_TITLES.items():
+        named = track(spotify, name=title, artist=title, album=title, explicit=True)
+        visitor.looks_again_at(named)
+        expect(heading(page)).to_contain_text(title[:60].strip())
+        expect(heading(page)).to_have_css("direction", direction)
+        assert flaws(page) == [], title
+    for how, state in FAILS:
+        visitor.looks_again_at("nothing")
+        shows(page, "nothing", NOTHING)
+        spotify.fail("player", how, 1)
+        visitor.looks_again_at("nothing")  # there is no track that could stay
+        shows(page, state, KINDS[state].message)
+        assert flaws(page) == [], state
+    visitor.outlast_the_rate_limit()
     assert page.evaluate("window.loaded") == "once"
 
 
-@pytest.mark.parametrize(("how", "state"), FAILS, ids=[state for _, state in FAILS])
-def test_trouble_leaves_the_last_track(
-    arrive: Arrive, how: str | bytes, state: str
-) -> None:
+def test_pages_on_the_way_fit_320_px_and_pass_axe(arrive: Arrive) -> None:
+    visitor = arrive(viewport=NARROW)
+    page = visitor.open()
+    page.locator("summary").click()
+    assert flaws(page) == []
+    page.get_by_role("link", name="Log in with Spotify").click()
+    assert flaws(page) == []
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".notice")).to_contain_text(KINDS["cancelled"].message)
+    assert flaws(page) == []
+    for problem in (*map(Problem, PROBLEMS), Problem("login_later", 7)):
+        preview(visitor, template="problem.html", problem=problem)
+        expect(heading(page)).to_have_text(problem.message)
+        assert flaws(page) == [], problem.name
+    for path in ("/switches", "/authorize?client_id=somebody"):
+        page.goto(visitor.spotify.url + path)
+        assert violations(page) == [], path
+
+
+def test_trouble_leaves_the_last_track(arrive: Arrive) -> None:
     visitor = arrive().stop_the_clock()
     page = visitor.meets("track")
     status = page.locator(".status")
-    expect(status).to_be_hidden()
-    visitor.spotify.fail("player", how, 1)
-    visitor.hears("track")
-    shows(page, state, TITLE)
-    expect(status).to_contain_text(KINDS[state].message)
-    if state == "rate_limited":
-        expect(status).to_contain_text("Trying again shortly.")  # not "in 1 second"
-    expect(page.get_by_role("link", name="The Tidewater Clerks")).to_be_visible()
-    visitor.outlast_the_rate_limit()
-    visitor.hears("episode", after=330_000)
-    shows(page, "playing", "Why Does the Fridge Hum at Night?")
-    expect(status).to_be_hidden()
-
-    visitor.hears("ad")
-    shows(page, "ad", "An ad is playing.")
-    visitor.spotify.fail("player", how, 1)
-    visitor.hears("ad")  # there is no track that could stay
-    expect(player(page)).to_have_attribute("data-state", state)
-    expect(heading(page)).to_have_text(KINDS[state].message)
-    visitor.outlast_the_rate_limit()
-    visitor.hears("track", after=330_000)
-    shows(page, "playing", TITLE)
+    for how, state in FAILS:
+        expect(status).to_be_hidden()
+        visitor.spotify.fail("player", how, 1)
+        visitor.hears("track")
+        shows(page, state, TITLE)
+        expect(status).to_contain_text(KINDS[state].message)
+        expect(page.get_by_role("link", name="The Tidewater Clerks")).to_be_visible()
+        if state == "rate_limited":
+            expect(status).to_contain_text("Trying again shortly.")  # not "in 1 second"
+            visitor.outlast_the_rate_limit()
+        visitor.hears("track", after=330_000)
+        shows(page, "playing", TITLE)
 
 
 def test_lost_server_is_asked_again_once_online(arrive: Arrive) -> None:
@@ -256,18 +283,16 @@ def test_ended_session_leads_to_the_reason(arrive: Arrive) -> None:
     expect(page.locator(".notice")).to_contain_text(KINDS["session_ended"].message)
 
 
-@pytest.mark.parametrize(
-    ("playing", "within"),
-    [("track", 6_000), ("paused", 16_000), ("nothing", 31_000), ("the end", 3_100)],
-)
-def test_change_shows_in_time(arrive: Arrive, playing: str, within: int) -> None:
+def test_change_shows_in_time(arrive: Arrive) -> None:
     visitor = arrive().stop_the_clock()
     the_end = track(visitor.spotify, progress_ms=24_000)  # of 26 s
-    page = visitor.meets(the_end if playing == "the end" else playing)
-    visitor.change("duet")
-    page.clock.run_for(within)
-    shows(page, "playing", DUET)
-    assert visitor.asked == 1
+    waits = [("track", 6_000), ("paused", 16_000), ("nothing", 31_000)]
+    for number, (playing, within) in enumerate([*waits, (the_end, 3_100)], 1):
+        page = visitor.meets(playing)
+        visitor.change("duet")
+        page.clock.run_for(within)
+        shows(page, "playing", DUET)
+        assert visitor.asked == number
 
 
 def test_hidden_tab_sends_nothing(arrive: Arrive) -> None:
@@ -338,27 +363,6 @@ def test_progress_runs_on_and_ends(arrive: Arrive) -> None:
 
 
 # ---- For everyone
-
-
-def test_nothing_is_wider_than_320_px(arrive: Arrive) -> None:
-    visitor = arrive(viewport={"width": 320, "height": 640})
-    page, spotify = visitor.open(), visitor.spotify
-    page.locator("summary").click()
-    assert page.evaluate("spy.outside()") == []
-    page.get_by_role("link", name="Log in with Spotify").click()
-    assert page.evaluate("spy.outside()") == []
-    visitor.open("/callback")
-    assert page.evaluate("spy.outside()") == []
-    long = [track(spotify, name=t, artist=t, album=t) for t in LONG_TITLES]
-    for what in [*(what for what, *_ in PLAYS), *long]:
-        visitor.meets(what)
-        assert page.evaluate("spy.outside()") == [], what
-    expect(heading(page)).to_have_css("direction", "ltr")
-    visitor.meets(long[3])
-    expect(heading(page)).to_have_css("direction", "rtl")
-    spotify.fail("player", "not_registered", 1)  # the longest page of a problem
-    visitor.meets("track")
-    assert page.evaluate("spy.outside()") == []
 
 
 def test_keyboard_is_enough(arrive: Arrive) -> None:
@@ -603,71 +607,3 @@ def test_every_glyph_is_drawn(arrive: Arrive) -> None:
     assert names == app_of(CLIENT_ID).jinja_env.globals["drawn"]
     page = arrive().meets("nothing")
     page.wait_for_function("document.querySelector('.art use').getBBox().width > 9")
-
-
-def test_link_has_a_preview_of_nobody(arrive: Arrive) -> None:
-    visitor = arrive()
-    tags = visitor.open().locator("meta[property^='og:']")
-    found = tags.evaluate_all("(tags) => tags.map((tag) => tag.content)")
-    picture = next(text for text in found if ".png?" in text)
-    assert picture.startswith(f"{visitor.origin}/static/")
-    assert visitor.context.request.get(picture).ok
-    visitor.meets("track")
-    expect(tags).to_have_count(0)
-
-
-# ---- Weight
-
-
-def test_page_is_light_and_its_files_are_kept(arrive: Arrive) -> None:
-    visitor = arrive()
-    page, get = visitor.meets("duet"), visitor.context.request.get
-    weight, paths = len(get(page.url).body()), files_of(page)
-    assert len(paths) > 8
-    for path in paths:
-        answer = get(visitor.origin + path)
-        assert answer.ok
-        weight += len(answer.body())
-        assert re.search(r"[?]v=[0-9a-f]{12}$", path)
-        assert "max-age=31536000" in answer.headers["cache-control"]  # a year
-    assert weight < 45_000
-
-
-# ---- axe-core
-
-
-def test_axe_finds_nothing_while_logged_in(arrive: Arrive) -> None:
-    visitor = arrive()
-    long = [track(visitor.spotify, name=title) for title in LONG_TITLES]
-    for what in [*(what for what, *_ in PLAYS), "explicit", *long]:
-        assert violations(visitor.meets(what)) == [], what
-    for how, state in FAILS:
-        visitor.spotify.fail("player", how, 1)
-        page = visitor.meets("track")
-        expect(player(page)).to_have_attribute("data-state", state)
-        assert violations(page) == [], state
-    visitor.meets("track")
-
-
-def test_axe_finds_nothing_on_the_way(arrive: Arrive) -> None:
-    visitor = arrive()
-    page = visitor.open()
-    page.locator("summary").click()
-    assert violations(page) == []
-    page.get_by_role("link", name="Log in with Spotify").click()
-    assert violations(page) == []
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.locator(".notice")).to_contain_text(KINDS["cancelled"].message)
-    assert violations(page) == []
-    for path in ("/", "/switches", "/authorize?client_id=somebody"):
-        page.goto(visitor.spotify.url + path)
-        assert violations(page) == [], path
-
-
-def test_axe_finds_nothing_on_any_problem_page(arrive: Arrive) -> None:
-    visitor = arrive()
-    for name, kind in KINDS.items():
-        problem = Problem(name, 7 if kind.status == 503 else None)
-        page = preview(visitor, template="problem.html", problem=problem)
-        expect(heading(page)).to_have_text(kind.message)
-        assert violations(page) == [], name

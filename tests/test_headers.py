@@ -26,6 +26,7 @@ HEADERS = {
 }
 ROUTES = ["/", "/login", "/callback", "/logout", "/now-playing", "/healthz", "/readyz"]
 HOST = "127.0.0.1:5000"
+DAY = 86_400
 
 
 def ask(
@@ -106,20 +107,29 @@ def test_policy_lets_nothing_in_but_its_own(
         }
 
 
-def test_static_files_are_kept_under_addresses_of_their_own(browser: Browser) -> None:
+def test_static_files_are_kept_and_few_under_addresses_of_their_own(
+    browser: Browser,
+) -> None:
     """Protected like the rest; for any host; the page's address of it has a version."""
+    welcome = browser.get("/").text
+    preview = re.findall(f'"og:image" content="{ORIGIN}(/static/[^"]+)"', welcome)
     browser.log_in()
-    page = browser.get("/").text
-    urls = set(re.findall(r'/static/[\w.-]+\?v=[0-9a-f]{12}(?=[#"])', page))
+    page = browser.get("/")
+    assert "og:" not in page.text
+    urls = set(re.findall(r'/static/[^"#]+', page.text))
     assert {"style.css", "player.js"} <= {url[8:].split("?")[0] for url in urls}
-    for url in urls:
+    weight = len(page.data)
+    for url in (*urls, *preview):
         path, _, query = url.partition("?")
         answer = ask(browser.app, "GET", path, "evil.example", query)
         assert answer.status_code == 200
         for header, value in HEADERS.items():
             assert answer.headers.getlist(header) == [value]
         assert "Set-Cookie" not in answer.headers
-        assert (answer.cache_control.max_age or 0) >= 30 * 86_400
+        assert re.fullmatch("v=[0-9a-f]{12}", query)
+        assert answer.cache_control.max_age == 365 * DAY
+        weight += len(answer.data) if url in urls else 0
+    assert (weight < 45_000, len(preview)) == (True, 1)
 
 
 def test_large_requests_are_refused_on_any_route(app: Flask) -> None:
