@@ -8,11 +8,11 @@ import re
 import sys
 import time
 from contextlib import suppress
-from html.parser import HTMLParser
-from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask, session
+from markupsafe import escape
 from werkzeug.test import TestResponse
 
 from app import create_app
@@ -85,35 +85,26 @@ def test_id_that_a_client_brings_is_never_adopted(
     assert planted.user_id is None
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Sec_Fetch_Site": "cross-site", "Origin": ORIGIN, "Referer": f"{ORIGIN}/"},
-        {"Sec_Fetch_Site": "same-origin", "Sec_Purpose": "prefetch"},
-        {"Origin": "https://evil.example", "Referer": f"{ORIGIN}/"},
-        *({"Sec_Fetch_Site": site} for site in ("same-site", "same-origin, x", "")),
-        *({"Purpose": "prefetch"}, {"X_Moz": "prefetch"}),
-        *(
-            {"Origin": f"http://{host}"}
-            for host in ("127.0.0.1:5001", "localhost:5000")
-        ),
-        *({"Origin": it} for it in ("null", f"{ORIGIN}.x", "https://127.0.0.1:5000")),
-        {"Referer": "https://evil.example/http://127.0.0.1:5000/"},
-        {"Referer": f"{ORIGIN}@evil.example/"},
-        {"Referer": f"{ORIGIN}\\@evil.example/"},
-        {"Referer": "http://127.0.0.1:50001/"},
-    ],
-    ids=str,
-)
-def test_logout_that_the_person_did_not_want_is_refused(
-    headers: dict[str, str], browser: Browser
-) -> None:
+def test_logout_that_the_person_did_not_want_is_refused(browser: Browser) -> None:
     browser.log_in()
     user_id = browser.user_id
-    for method, status in (("GET", 403), ("POST", 403), ("HEAD", 405)):
-        response = browser.open(method, "/logout", **headers)
-        assert response.status_code == status
-        assert "Set-Cookie" not in response.headers
+    unwanted = [{"Purpose": "prefetch"}, {"X_Moz": "prefetch"}]
+    unwanted += [{"Sec_Fetch_Site": "same-origin", "Sec_Purpose": "prefetch"}]
+    unwanted += [{"Sec_Fetch_Site": "cross-site", "Origin": ORIGIN}]
+    unwanted += [{"Sec_Fetch_Site": it} for it in ("same-site", "same-origin, x", "")]
+    unwanted += [{"Origin": "https://evil.example", "Referer": f"{ORIGIN}/"}]
+    for origin in (
+        *("http://127.0.0.1:5001", "http://localhost:5000", "https://127.0.0.1:5000"),
+        *(f"{ORIGIN}.x", f"{ORIGIN}1", f"{ORIGIN}@evil.example/"),
+        f"{ORIGIN}\\@evil.example/",
+    ):
+        unwanted += [{"Origin": origin}, {"Referer": origin}]
+    unwanted += [{"Origin": "null"}, {"Referer": f"https://evil.example/{ORIGIN}/"}]
+    for headers in unwanted:
+        for method, status in (("GET", 403), ("POST", 403), ("HEAD", 405)):
+            response = browser.open(method, "/logout", **headers)
+            assert response.status_code == status, headers
+            assert "Set-Cookie" not in response.headers
     assert browser.user_id == user_id
 
 
@@ -185,7 +176,7 @@ def test_cookie_from_a_clock_that_is_ahead_is_read(
 
 
 def test_abandoned_logins_leave_one_small_cookie(browser: Browser) -> None:
-    for _ in range(50):
+    for _ in range(9):
         cookies = browser.get("/login").headers.getlist("Set-Cookie")
         assert all(cookie.startswith("now_playing=") for cookie in cookies)
         assert 0 < len(browser.cookie) < 1000
@@ -201,30 +192,24 @@ def test_cookies_have_every_protection_that_their_origin_allows(
     def visit(path: str, method: str = "GET") -> TestResponse:
         return client.open(path, method=method, base_url=origin)
 
-    def begin() -> tuple[TestResponse, dict[str, str]]:
-        begun = visit("/login")
-        pairs = begun.headers["Location"].partition("?")[2].split("&")
-        return begun, dict(pair.split("=") for pair in pairs)
-
-    begun, query = begin()
+    first, second = visit("/login"), visit("/login")
+    query = dict(parse_qsl(urlsplit(first.location).query))
     cancelled = visit(f"/callback?error=access_denied&state={query['state']}")
     told = visit("/")
-    query = begin()[1]
-    challenge = {"code_challenge": query["code_challenge"], "client_id": CLIENT_ID}
-    code = spotify.grant(f"{origin}/callback", **challenge)
-    done = visit(f"/callback?code={code}&state={query['state']}")
+    query = dict(parse_qsl(urlsplit(second.location).query))
+    done = visit(f"/callback?code={spotify.grant(**query)}&state={query['state']}")
     prefix = "__Host-" if origin.startswith("https:") else ""
     flags = {"HttpOnly", "SameSite=Lax", "Path=/"} | ({"Secure"} if prefix else set())
     for response, start, seconds in (
-        (begun, "now_playing=.+", None),
+        (first, "now_playing=.+", None),
         (cancelled, "now_playing_notice=cancelled", "60"),
         (told, "now_playing_notice=", "0"),
         (done, "now_playing=.+", None),
         (visit("/logout", "POST"), "now_playing=", "0"),
     ):
         (cookie,) = response.headers.getlist("Set-Cookie")
-        first, *rest = cookie.split("; ")
-        assert re.fullmatch(prefix + start, first)
+        pair, *rest = cookie.split("; ")
+        assert re.fullmatch(prefix + start, pair)
         timed = dict(it.split("=") for it in rest if re.match("Expires|Max-Age", it))
         assert {it for it in rest if it.split("=")[0] not in timed} == flags
         assert timed.get("Max-Age") == seconds
@@ -241,47 +226,16 @@ def test_cookie_holds_references_alone(flow: str, app: Flask, browser: Browser) 
 # ---- What Spotify says is text
 
 
-class Skeleton(HTMLParser):
-    """A page's tags with the names of their attributes, and its texts."""
-
-    def __init__(self, page: TestResponse) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, list[str]]] = []
-        self.texts: list[str] = []
-        self.feed(page.text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, [name for name, _ in attrs]))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
-@pytest.mark.parametrize("name", NASTY, ids=range(len(NASTY)))
-def test_names_are_shown_as_text(name: str, app: Flask, spotify: StandIn) -> None:
+def test_account_is_shown_as_text(browser: Browser, spotify: StandIn) -> None:
     """Markup, quotes, templates, other directions and NUL change nothing."""
-    seen = name.replace("\0", "\ufffd").replace("\ud800", "?")
-    skeletons = []
-    for shown in ("x" * len(name), name):
-        browser = Browser(app, spotify)
-        evil = {"spotify": "javascript:alert(1)"}
-        named: dict[str, Any] = {"name": shown, "external_urls": evil}
-        images = [{"url": "https://evil.example/x.png", "width": 640}]
-        item = {**named, "type": "track", "artists": [named]}
-        item["album"] = {**named, "images": images}
-        spotify.play({"item": item, "is_playing": True})
-        profile = {"id": shown, "display_name": shown}
-        spotify.fail("profile", answer(200, profile, CLOSE), 1)
+    for name in NASTY:
+        seen = escape(name.replace("\0", "\ufffd").replace("\ud800", "?"))
+        profile = answer(200, {"id": name, "display_name": name}, CLOSE)
+        spotify.fail("profile", profile, 1)
         browser.log_in()
-        pages = browser.get("/"), browser.get("/now-playing", Accept="text/html")
-        assert not re.search(r"javascript:|evil\.example", pages[0].text)
-        skeletons.append([Skeleton(page) for page in pages])
-        facts = browser.json()
-        assert facts["url"] is facts["by"][0]["url"] is facts["image"] is None
-    assert facts["title"] == facts["by"][0]["name"] == facts["from"]["name"] == seen
-    for harmless, nasty in zip(*skeletons, strict=True):
-        assert nasty.tags == harmless.tags
-        assert nasty.texts.count(seen) == harmless.texts.count("x" * len(name)) >= 3
+        account = f"<b><bdi>{seen}</bdi></b> (<bdi>{seen}</bdi>)"
+        assert account in browser.get("/").text
+        browser.post("/logout")
 
 
 # ---- The log
