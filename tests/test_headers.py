@@ -146,17 +146,17 @@ def test_large_requests_are_refused_on_any_route(app: Flask) -> None:
 
 def test_wrong_method_hears_the_right_ones(app: Flask) -> None:
     """405 says what is allowed (RFC 9110 §15.5.6), and not what was not."""
-    wrong = (
-        "POST / POST /login POST /callback POST /static/style.css HEAD /login TRACE /"
-    )
-    wrong += " HEAD /callback HEAD /logout PUT /logout DELETE /now-playing PROPFIND /"
-    words = iter(wrong.split())
-    for method, path in zip(words, words, strict=True):
-        answer = ask(app, method, path)
-        assert answer.status_code == 405
-        allowed = set(re.split(", *", answer.headers.get("Allow", "")))
-        assert allowed & {"GET", "POST"}
-        assert method not in allowed
+    for method, paths in {
+        "POST": ["/", "/login", "/callback", "/static/style.css"],
+        "HEAD": ["/login", "/callback", "/logout"],
+        **{"PUT": ["/logout"], "DELETE": ["/now-playing"], "PROPFIND": ["/"]},
+    }.items():
+        for path in paths:
+            answer = ask(app, method, path)
+            assert answer.status_code == 405
+            allowed = set(re.split(", *", answer.headers.get("Allow", "")))
+            assert allowed & {"GET", "POST"}
+            assert method not in allowed
 
 
 def test_last_resort_is_a_page_without_a_word_of_the_error(
@@ -196,22 +196,6 @@ def test_error_of_the_framework_keeps_its_status_and_no_text(
     assert "Traceback" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("path", "host", "name", "words"),
-    [
-        ("/callback", HOST, "invalid_state", "Invalid state!"),
-        ("/missing", HOST, "not_found", "Page not found."),
-        ("/", "evil.example", "wrong_host", ORIGIN),
-    ],
-)
-def test_problem_page_names_its_problem_and_what_helps(
-    path: str, host: str, name: str, words: str, app: Flask
-) -> None:
-    page = ask(app, "GET", path, host).text
-    assert f'data-state="{name}"' in page
-    assert words in page
-
-
 # ---- Hosts
 
 
@@ -231,36 +215,36 @@ FOREIGN = """
 """
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["", "evil\r\nX-Evil: 1", "e" * 8192, *re.split(r"\n *|\|", FOREIGN.strip())],
-    ids=lambda host: ascii(host)[:30],
-)
 def test_foreign_hosts_are_refused_and_never_named_but_in_the_log(
-    host: str, idle: Flask, caplog: pytest.LogCaptureFixture
+    idle: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No cookie, no way anywhere; the log says both addresses, in one line."""
-    sent = host.encode().decode("latin-1")
-    for method in ("GET", "HEAD", "POST", "OPTIONS"):
-        for path in ("/", "/login", "//login"):
+    hosts = [
+        "",
+        "evil\r\nX-Evil: 1",
+        "e" * 8192,
+        *re.split(r"\n *|\|", FOREIGN.strip()),
+    ]
+    for host in hosts:
+        sent = host.encode().decode("latin-1")
+        for method, path in (("GET", "/"), ("HEAD", "/login"), ("POST", "//login")):
+            caplog.clear()
             answer = ask(idle, method, path, sent, query="state=evil&next=evil")
             assert answer.status_code == 400
             assert not {"Location", "Set-Cookie"} & set(answer.headers.keys())
             assert "evil" not in f"{answer.headers}{answer.text}"
-    lines = [r.getMessage() for r in caplog.records if "unknown host" in r.msg]
-    assert len(lines) == 12
-    for line in lines:
-        assert line.isprintable()
-        assert sent.lower() in unquote(line)
-        assert ORIGIN in line
+            told = [it.getMessage() for it in caplog.records]
+            [line] = [it for it in told if it.startswith("unknown host")]
+            assert line.isprintable()
+            assert sent.lower() in unquote(line)
+            assert ORIGIN in line
 
 
-@pytest.mark.parametrize(
-    ("path", "query", "where"),
-    [
+def test_localhost_moves_to_the_canonical_origin_and_nowhere_else(idle: Flask) -> None:
+    """No trick with the path or the query leads the hop astray; forms do not hop."""
+    for path, query, where in (
         ("/", "", "/"),
         ("/callback", "code=a%2Bb+c&state=x%20y", "/callback?code=a%2Bb+c&state=x%20y"),
-        ("//evil.example", "", "/evil.example"),
         ("///evil.example/..", "", "/evil.example/.."),
         ("/\\evil.example", "", "/%5Cevil.example"),
         ("/@evil.example", "", "/%40evil.example"),
@@ -269,19 +253,14 @@ def test_foreign_hosts_are_refused_and_never_named_but_in_the_log(
         ("/", '"><script>', "/?%22%3E%3Cscript%3E"),
         ("/\xc3\xbc\xe2\x9c\x93", "\xc3\xbc", "/%C3%BC%E2%9C%93?%C3%BC"),
         ("/%2e%2e/%2F", "", "/%252e%252e/%252F"),
-    ],
-)
-def test_localhost_moves_to_the_canonical_origin_and_nowhere_else(
-    path: str, query: str, where: str, idle: Flask
-) -> None:
-    """No trick with the path or the query leads the hop astray; forms do not hop."""
-    for host in ("localhost:5000", "LOCALHOST:5000", "[::1]:5000", "127.0.0.2:5000"):
-        answer = ask(idle, "GET", path, host, query)
-        assert answer.status_code == 307
-        assert answer.headers["Location"] == f"{ORIGIN}{where}"
-        assert not {"X-Evil", "Set-Cookie"} & set(answer.headers.keys())
-        assert "<script" not in answer.text
-        assert ask(idle, "POST", path, host, query).status_code == 400
+    ):
+        for name in ("localhost", "LOCALHOST", "[::1]", "127.0.0.2"):
+            answer = ask(idle, "GET", path, f"{name}:5000", query)
+            assert answer.status_code == 307
+            assert answer.headers["Location"] == f"{ORIGIN}{where}"
+            assert not {"X-Evil", "Set-Cookie"} & set(answer.headers.keys())
+            assert "<script" not in answer.text
+            assert ask(idle, "POST", path, f"{name}:5000", query).status_code == 400
 
 
 def test_no_name_moves_to_an_app_that_is_elsewhere(make_app: MakeApp) -> None:
@@ -305,6 +284,7 @@ def test_odd_paths_and_queries_show_nothing_of_themselves(app: Flask) -> None:
     ):
         answer = ask(app, "GET", path, query="x=evil&code=evil&state=evil")
         assert answer.status_code == status
+        assert ("Page not found." in answer.text) == (status == 404)
         assert "evil" not in f"{answer.headers}{answer.text}"
     for query in ("\xff", "state=\xed\xa0\x80", "code=\xc3\xbc&a=\x80"):
         for path in ROUTES:
@@ -318,16 +298,3 @@ def test_probes_answer_any_host_and_tell_nothing(app: Flask) -> None:
             answer = ask(app, "GET", path, host)
             assert (answer.status_code, answer.text) == (200, word)
             assert "Set-Cookie" not in answer.headers
-
-
-def test_forwarded_headers_have_no_effect(app: Flask) -> None:
-    """Not on addresses, not on cookies, not on which host this is."""
-    names = ["HOST", "PROTO", "PORT", "PREFIX", "FOR", "SERVER", "SSL", "SCHEME"]
-    more = {f"HTTP_X_FORWARDED_{name}": "localhost:5000" for name in names}
-    varying = r"(state|code_challenge)=[\w-]+|now_playing=[^;]+|\d+"
-    plain, forwarded = (
-        re.sub(varying, "", str(ask(app, "GET", "/login", **headers).headers))
-        for headers in ({}, more)
-    )
-    assert forwarded == plain
-    assert ask(app, "GET", "/", "evil.example", **more).status_code == 400

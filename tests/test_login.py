@@ -64,6 +64,7 @@ def test_state_from_another_browser_is_refused_and_not_burnt(
         answer = other.get(foreign)
         assert answer.status_code == 400
         assert 'data-state="invalid_state"' in answer.text
+        assert "Invalid state!" in answer.text
         assert "Set-Cookie" not in answer.headers
     assert spotify.count("token") == 0
     assert other.user_id == before
@@ -172,13 +173,16 @@ def test_no_header_and_no_argument_changes_where_things_go(
     browser: Browser, spotify: StandIn
 ) -> None:
     """Both calls name the configured redirect URI, byte for byte."""
-    names = "Forwarded_Host Forwarded_Server Forwarded_Prefix Original_URL Rewrite_URL"
-    headers = {f"X_{name}": "evil.example" for name in names.split()}
+    names = ["Host", "Server", "Prefix", "Port", "For", "SSL", "Scheme"]
+    headers = {f"X_Forwarded_{name}": "evil.example" for name in names}
+    headers |= {"X_Original_URL": "//evil.example", "X_Rewrite_URL": "//evil.example"}
     headers |= {"X_Forwarded_Proto": "https", "X_HTTP_Method_Override": "DELETE"}
     headers |= {"Forwarded": "host=evil.example;proto=https", "Proxy": "//evil.example"}
     noise = "redirect_uri=https://evil.example&client_id=evil&scope=evil&api_url=evil"
-    location = browser.get(f"/login?{noise}", **headers).headers["Location"]
+    begun = browser.get(f"/login?{noise}", **headers)
+    location = begun.headers["Location"]
     assert location.startswith(f"{spotify.accounts_url}/authorize?")
+    assert "Secure" not in begun.headers["Set-Cookie"]
     assert "evil" not in location
     query = dict(parse_qsl(urlsplit(location).query))
     assert query["redirect_uri"] == REDIRECT_URI
@@ -187,6 +191,11 @@ def test_no_header_and_no_argument_changes_where_things_go(
     call = spotify.calls[0]
     assert (call.endpoint, call.form["redirect_uri"]) == ("token", REDIRECT_URI)
     assert "evil" not in str(call)
+    wrong_host = headers | {
+        "X_Forwarded_Host": "127.0.0.1:5000",
+        "Host": "evil.example",
+    }
+    assert browser.get("/", **wrong_host).status_code == 400
 
 
 def test_no_argument_leads_anywhere_else(browser: Browser, spotify: StandIn) -> None:
