@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +15,6 @@ from playwright.sync_api import (
     Locator,
     Page,
     Request,
-    WebError,
     expect,
 )
 
@@ -50,7 +48,7 @@ class Visitor:
         self.complaints: list[str] = []
         self.asked = 0  # how often the pages asked what is playing
         self.context.on("console", self._read)
-        self.context.on("weberror", self._stumble)
+        self.context.on("weberror", lambda it: self.complaints.append(str(it.error)))
         self.context.on("request", self._see)
         self.page = self.context.new_page()
 
@@ -58,9 +56,6 @@ class Visitor:
         # Chromium itself notes every answer with an error status, which are wanted.
         if not message.text.startswith("Failed to load resource: "):
             self.complaints.append(message.text)
-
-    def _stumble(self, error: WebError) -> None:
-        self.complaints.append(str(error.error))
 
     def _see(self, request: Request) -> None:
         self.asked += request.url.endswith("/now-playing")
@@ -175,11 +170,6 @@ def flaws(page: Page) -> list[str]:
     """Return what sticks out at the sides, and what axe finds."""
     outside: list[str] = page.evaluate("spy.outside()")
     return outside + violations(page)
-
-
-def files_of(page: Page) -> set[str]:
-    """Return the addresses of all static files that the page names, with versions."""
-    return set(re.findall(r'/static/[^"#]+', page.content()))
 
 
 def style(place: Locator, name: str) -> str:
