@@ -11,14 +11,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from playwright.sync_api import (
-    Browser,
-    Page,
-    Route,
-    ViewportSize,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from app import create_app
 from config import DEMO_CLIENT_ID, Config
@@ -78,7 +71,7 @@ LONG_TITLES = {  # and their direction
     **dict.fromkeys(("مرحبا بالعالم " * 20, "שלום"), "rtl"),
 }
 PROBLEMS = ("invalid_state", "wrong_host", "client_refused")
-NARROW: ViewportSize = {"width": 320, "height": 640}
+NARROW = {"width": 320, "height": 640}
 
 Arrive = Callable[..., Visitor]
 
@@ -567,7 +560,7 @@ def test_page_is_in_line_and_large_where_there_is_room(arrive: Arrive) -> None:
     assert len({box(page, name)["x"] for name in names}) == 1
     footer = box(page, "footer")
     assert footer["y"] + footer["height"] <= 1024
-    page.set_viewport_size(NARROW)
+    page.set_viewport_size({"width": 320, "height": 640})
     user_id = page.locator(".id")
     assert box(page, ".id")["height"] < 30  # one line
     expect(user_id).to_have_text(re.compile("^User ID: .{32}$"))

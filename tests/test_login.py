@@ -85,14 +85,12 @@ def test_every_state_is_new_and_cannot_be_guessed(app: Flask, spotify: StandIn) 
         assert all(len(set(letters)) > 8 for letters in positions[:22])
 
 
-@pytest.mark.parametrize(("seconds", "status"), [(599, 307), (600, 400)])
-def test_login_expires_after_ten_minutes(
-    seconds: int, status: int, app: Flask, browser: Browser, clock: Clock
-) -> None:
-    query = browser.begin_login()
-    clock.advance(seconds)
-    assert browser.get(browser.code_for(query)).status_code == status
-    assert pending(app) == 0
+def test_login_expires_after_ten_minutes(browser: Browser, clock: Clock) -> None:
+    for seconds, status in ((600, 400), (599, 307)):
+        query = browser.begin_login()
+        clock.advance(seconds)
+        assert browser.get(browser.code_for(query)).status_code == status
+        assert pending(browser.app) == 0
 
 
 @pytest.mark.parametrize(
