@@ -111,9 +111,7 @@ REDIRECT_URIS = {  # what is said, with the fix, and about which
 
 
 @pytest.mark.parametrize("told", REDIRECT_URIS)
-def test_redirect_uri_that_spotify_refuses_is_refused_with_one_that_works(
-    told: str,
-) -> None:
+def test_redirect_uri_that_spotify_refuses_is_told_with_one_it_takes(told: str) -> None:
     what, _, instead = told.partition(": ")
     for value in REDIRECT_URIS[told].split():
         [problem] = problems(ID | uri(value))

@@ -53,10 +53,10 @@ def test_every_login_has_a_new_id(browser: Browser) -> None:
 
 
 def test_id_that_a_client_brings_is_never_adopted(
-    make_app: MakeApp, browser: Browser, other: Browser, spotify: StandIn
+    make_app: MakeApp, browser: Browser
 ) -> None:
     """Not as it is, not signed with another start's key, not at login."""
-    elsewhere = Browser(make_app(), spotify)
+    elsewhere, other = Browser(make_app(), browser.spotify), browser.twin()
     elsewhere.log_in()
     other.begin_login()
     for planted in ("chosen-by-the-client", elsewhere.cookie, other.cookie):
@@ -92,25 +92,22 @@ def test_logout_that_the_person_did_not_want_is_refused(browser: Browser) -> Non
     assert browser.user_id == user_id
 
 
-@pytest.mark.parametrize(("method", "status"), [("GET", 307), ("POST", 303)])
-def test_logout_that_the_person_wanted_ends_the_session_on_the_server(
-    method: str, status: int, app: Flask, browser: Browser
-) -> None:
+def test_logout_that_the_person_wanted_ends_the_session(browser: Browser) -> None:
     """By the button, by the address bar, by a browser that says nothing."""
-    for headers in (
-        *({}, {"Sec_Fetch_Site": "none"}, {"Origin": ORIGIN.upper()}),
-        *({"Referer": f"{ORIGIN}/"}, {"Referer": ORIGIN}),
-        {"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Dest": "document"},
-    ):
-        browser.log_in()
-        replay = browser.tab()
-        response = browser.open(method, "/logout", **headers)
-        assert (response.status_code, response.location) == (status, "/")
-        assert people(app) == 0
-        browser.spotify.forget()
-        assert replay.json()["error"] == "logged_out"
-        assert replay.user_id is browser.user_id is None
-        assert browser.spotify.calls == []
+    wanted = [{}, {"Sec_Fetch_Site": "none"}, {"Origin": ORIGIN.upper()}]
+    wanted += [{"Referer": f"{ORIGIN}/"}, {"Referer": ORIGIN}]
+    wanted += [{"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Dest": "document"}]
+    for headers in wanted:
+        for method, status in (("GET", 307), ("POST", 303)):
+            browser.log_in()
+            replay = browser.tab()
+            response = browser.open(method, "/logout", **headers)
+            assert (response.status_code, response.location) == (status, "/")
+            assert people(browser.app) == 0
+            browser.spotify.forget()
+            assert replay.json()["error"] == "logged_out"
+            assert replay.user_id is browser.user_id is None
+            assert browser.spotify.calls == []
 
 
 def test_idle_session_ends_on_the_server(browser: Browser, clock: Clock) -> None:
@@ -254,15 +251,13 @@ def test_log_tells_what_people_do_and_what_fails_but_not_each_page(
     ]
 
 
-def test_log_cannot_be_forged(
-    browser: Browser, spotify: StandIn, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_line_is_forged(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
     """One line a request, without its query, whatever it and Spotify say."""
     caplog.set_level(logging.DEBUG, "now_playing")
     forged = "%0d%0aINFO login of user admin%1b[2J%e2%80%a8%00"
     name = {"id": "x\r\nforged", "display_name": "\x1b[2Jforged\n"}
-    spotify.fail("profile", answer(200, name, CLOSE))
-    spotify.fail("player", answer(500, "forged\r\n", "X-Forged: forged"))
+    browser.spotify.fail("profile", answer(200, name, CLOSE))
+    browser.spotify.fail("player", answer(500, "forged\r\n", "X-Forged: forged"))
     browser.log_in()
     caplog.clear()
     for path in ("/", "/login/", "/callback", "/logout/", "/now-playing"):
