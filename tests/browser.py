@@ -111,23 +111,15 @@ class Visitor:
         self.page.evaluate("spy.hide(false)")
 
 
-def track(
-    spotify: StandIn,
-    *,
-    progress_ms: int = 0,
-    is_playing: bool = True,
-    artist: str | None = None,
-    album: str | None = None,
-    **item: Any,
-) -> dict[str, Any]:
-    """Return Spotify's answer for a track with this changed."""
+def track(spotify: StandIn, **changed: Any) -> dict[str, Any]:
+    """Return Spotify's answer for a track with this changed, an artist's name too."""
     payload = deepcopy(spotify.programme["track"].answer)
     assert payload
-    payload |= {"progress_ms": progress_ms, "is_playing": is_playing}
-    item = payload["item"] = payload["item"] | item
-    item["artists"][0]["name"] = artist or item["artists"][0]["name"]
-    item["album"]["name"] = album or item["album"]["name"]
-    return payload
+    item = payload["item"]
+    item["artists"][0]["name"] = changed.pop("artist", item["artists"][0]["name"])
+    item["album"]["name"] = changed.pop("album", item["album"]["name"])
+    item |= {name: changed.pop(name) for name in [*item] if name in changed}
+    return payload | {"progress_ms": 0, "is_playing": True} | changed
 
 
 def player(page: Page) -> Locator:

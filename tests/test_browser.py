@@ -80,11 +80,8 @@ Arrive = Callable[..., Visitor]
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Run the app as the README says, with a stand-in for Spotify."""
     with StandIn(client_id=CLIENT_ID) as spotify:
-        settings = {
-            "SPOTIFY_CLIENT_ID": CLIENT_ID,
-            "SPOTIFY_ACCOUNTS_URL": spotify.accounts_url,
-            "SPOTIFY_API_URL": spotify.api_url,
-        }
+        settings = {"SPOTIFY_CLIENT_ID": CLIENT_ID, "SPOTIFY_API_URL": spotify.api_url}
+        settings["SPOTIFY_ACCOUNTS_URL"] = spotify.accounts_url
         with Server(tmp_path_factory.mktemp("app"), **settings) as server:
             yield Site(f"http://127.0.0.1:{server.port}", spotify)
 
@@ -121,17 +118,18 @@ def arrive(browser: Browser, site: Site) -> Iterator[Arrive]:
     assert [words for visitor in visitors for words in visitor.complaints] == []
 
 
-def fulfil(html: str, status: int = 200) -> Callable[[Route], None]:
-    return lambda route: route.fulfill(
-        body=html, content_type="text/html; charset=utf-8", status=status
-    )
+def answer_with(visitor: Visitor, path: str, html: str, status: int = 200) -> None:
+    """Let this be what comes from a path."""
+    told: dict[str, Any] = {"content_type": "text/html; charset=utf-8", "body": html}
+    route = visitor.origin + path
+    visitor.context.route(route, lambda it: it.fulfill(status=status, **told))
 
 
 def preview(visitor: Visitor, app: Flask, template: str, **values: Any) -> Page:
     """Open a page that the app would not show just now."""
     with app.test_request_context():
         html = app.jinja_env.get_template(template).render(values)
-    visitor.context.route(f"{visitor.origin}/preview", fulfil(html))
+    answer_with(visitor, "/preview", html)
     return visitor.open("/preview")
 
 
@@ -436,7 +434,7 @@ def test_busy_is_not_worth_a_word_unless_it_lasts(arrive: Arrive) -> None:
     page = visitor.meets("track")
     busy = page.locator("#lost").inner_html().replace("unreachable", "busy")
     busy = busy.replace("<section", '<section id="player" data-poll-after-ms="1000"')
-    visitor.context.route("**/now-playing", fulfil(busy, 503))
+    answer_with(visitor, "/now-playing", busy, 503)
     for wait in (5_000, 1_000):
         with page.expect_response("**/now-playing"):
             page.clock.run_for(wait)

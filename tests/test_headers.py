@@ -12,10 +12,8 @@ import pytest
 from flask import Flask, abort
 from werkzeug.test import TestResponse
 
-from app import create_app
-from config import Config
 from stand_in import StandIn
-from tests.conftest import CLIENT_ID, ORIGIN, SECRET, Browser, MakeApp
+from tests.conftest import ORIGIN, SECRET, Browser, MakeApp
 
 HEADERS = {
     "Referrer-Policy": "same-origin",
@@ -181,12 +179,6 @@ def test_error_of_the_framework_keeps_its_status_and_no_text(
 # ---- Hosts
 
 
-@pytest.fixture(scope="module")
-def idle() -> Flask:
-    """An app that is asked for nothing it would pass on."""
-    return create_app(Config(CLIENT_ID))
-
-
 FOREIGN = """
     a b|evil.example|evil.example:5000|127.0.0.1.evil.example:5000|::1|[::1|[::]:5000
     localhost.evil.example:5000|127.0.0.1:5000.evil.example|127.0.0.1:5000@evil.example
@@ -195,23 +187,18 @@ FOREIGN = """
     127.0.0.1|localhost|localhost:5000:5000|0.0.0.0:5000|0x7f000001:5000|127.1:5000
     2130706433:5000|[evil]:5000|\u2460\u2461.0.0.1:5000|evil\0
 """
+HOSTS = ["", "evil\r\nX-Evil: 1", "e" * 8192, *re.split(r"\n *|\|", FOREIGN.strip())]
 
 
 def test_foreign_hosts_are_refused_and_never_named_but_in_the_log(
-    idle: Flask, caplog: pytest.LogCaptureFixture
+    app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No cookie, no way anywhere; the log says both addresses, in one line."""
-    hosts = [
-        "",
-        "evil\r\nX-Evil: 1",
-        "e" * 8192,
-        *re.split(r"\n *|\|", FOREIGN.strip()),
-    ]
-    for host in hosts:
+    for host in HOSTS:
         sent = host.encode().decode("latin-1")
         for method, path in (("GET", "/"), ("HEAD", "/login"), ("POST", "//login")):
             caplog.clear()
-            answer = ask(idle, method, path, sent, query="state=evil&next=evil")
+            answer = ask(app, method, path, sent, query="state=evil&next=evil")
             assert answer.status_code == 400
             assert not {"Location", "Set-Cookie"} & set(answer.headers.keys())
             assert "evil" not in f"{answer.headers}{answer.text}"
@@ -222,7 +209,7 @@ def test_foreign_hosts_are_refused_and_never_named_but_in_the_log(
             assert ORIGIN in line
 
 
-def test_localhost_moves_to_the_canonical_origin_and_nowhere_else(idle: Flask) -> None:
+def test_localhost_moves_to_the_canonical_origin_and_nowhere_else(app: Flask) -> None:
     """No trick with the path or the query leads the hop astray; forms do not hop."""
     for path, query, where in (
         ("/", "", "/"),
@@ -237,12 +224,12 @@ def test_localhost_moves_to_the_canonical_origin_and_nowhere_else(idle: Flask) -
         ("/%2e%2e/%2F", "", "/%252e%252e/%252F"),
     ):
         for name in ("localhost", "LOCALHOST", "[::1]", "127.0.0.2"):
-            answer = ask(idle, "GET", path, f"{name}:5000", query)
+            answer = ask(app, "GET", path, f"{name}:5000", query)
             assert answer.status_code == 307
             assert answer.headers["Location"] == f"{ORIGIN}{where}"
             assert not {"X-Evil", "Set-Cookie"} & set(answer.headers.keys())
             assert "<script" not in answer.text
-            assert ask(idle, "POST", path, f"{name}:5000", query).status_code == 400
+            assert ask(app, "POST", path, f"{name}:5000", query).status_code == 400
 
 
 def test_no_name_moves_to_an_app_that_is_elsewhere(make_app: MakeApp) -> None:
