@@ -99,16 +99,23 @@ class Visitor:
         self.spotify.play(what)
         self.log_in()  # or it would keep its answer for 2 s
 
-    def hears(self, what: Any, after: int = 5_000) -> None:
-        """Play something else, and let the time pass after which the page asks."""
+    def hears(self, what: Any, *shown: str, after: int = 5_000) -> None:
+        """Play something else, let the time pass after which the page asks, and see.
+
+        shown: see shows().
+        """
         self.change(what)
         self.page.clock.fast_forward(after)
+        if shown:
+            shows(self.page, *shown)
 
-    def looks_again_at(self, what: Any) -> None:
-        """Play something else while the tab is hidden, and show the tab again."""
+    def looks_again_at(self, what: Any, *shown: str) -> None:
+        """Play something else while the tab is hidden, show the tab again, and see."""
         self.page.evaluate("spy.hide(true)")
         self.change(what)
         self.page.evaluate("spy.hide(false)")
+        if shown:
+            shows(self.page, *shown)
 
 
 def track(spotify: StandIn, **changed: Any) -> dict[str, Any]:

@@ -186,8 +186,7 @@ def test_every_state_arrives_live_fits_320_px_and_passes_axe(arrive: Arrive) -> 
     page, spotify = visitor.meets("nothing"), visitor.spotify
     page.evaluate("window.loaded = 'once'")
     for number, (what, state, title) in enumerate([*PLAYS, *reversed(PLAYS)]):
-        visitor.looks_again_at(what)
-        shows(page, state, title)
+        visitor.looks_again_at(what, state, title)
         mark = {"playing": "", "paused": "⏸ "}.get(state)
         tab = re.compile(f"^{mark}{re.escape(title)} \N{EN DASH} ")
         expect(page).to_have_title("Now Playing" if mark is None else tab)
@@ -199,8 +198,7 @@ def test_every_state_arrives_live_fits_320_px_and_passes_axe(arrive: Arrive) -> 
         expect(heading(page)).to_have_css("direction", direction)
         assert flaws(page) == [], title
     for how, state in FAILS:
-        visitor.looks_again_at("nothing")
-        shows(page, "nothing", NOTHING)
+        visitor.looks_again_at("nothing", "nothing", NOTHING)
         spotify.fail("player", how, 1)
         visitor.looks_again_at("nothing")  # there is no track that could stay
         shows(page, state, KINDS[state].message)
@@ -236,15 +234,13 @@ def test_trouble_leaves_the_last_track(arrive: Arrive) -> None:
     for how, state in FAILS:
         expect(status).to_be_hidden()
         visitor.spotify.fail("player", how, 1)
-        visitor.hears("track")
-        shows(page, state, TITLE)
+        visitor.hears("track", state, TITLE)
         expect(status).to_contain_text(KINDS[state].message)
         expect(page.get_by_role("link", name="The Tidewater Clerks")).to_be_visible()
         if state == "rate_limited":
             expect(status).to_contain_text("Trying again shortly.")  # not "in 1 second"
             visitor.outlast_the_rate_limit()
-        visitor.hears("track", after=330_000)
-        shows(page, "playing", TITLE)
+        visitor.hears("track", "playing", TITLE, after=330_000)
     visitor.context.set_offline(True)
     page.clock.run_for(6_000)
     shows(page, "unreachable", TITLE)
@@ -305,8 +301,7 @@ def test_only_what_changed_is_touched(arrive: Arrive) -> None:
     page.evaluate("spy.countRepaints()")
     visitor.hears(track(visitor.spotify, progress_ms=5_000))
     expect(player(page)).to_have_attribute("data-progress-ms", re.compile("^5...$"))
-    visitor.hears(track(visitor.spotify, is_playing=False))
-    shows(page, "paused", TITLE)
+    visitor.hears(track(visitor.spotify, is_playing=False), "paused", TITLE)
     assert page.evaluate("spy.repaints") == 0
 
     page.evaluate(f"{select}(document.querySelector('.source a'))")
@@ -315,8 +310,7 @@ def test_only_what_changed_is_touched(arrive: Arrive) -> None:
     shows(page, "playing", "Another")
     assert page.evaluate("`${getSelection()}`") == "Minutes of the Last Meeting"
     expect(page.get_by_role("link", name="Ann")).to_be_focused()
-    visitor.hears("nothing")  # and so no link
-    shows(page, "nothing", NOTHING)
+    visitor.hears("nothing", "nothing", NOTHING)  # and so no link
     expect(player(page)).to_be_focused()
 
 
@@ -406,26 +400,17 @@ def test_news_is_said_once(arrive: Arrive) -> None:
     for region in page.locator("[role=status]").all():
         assert style(region, "display") != "none"  # or what fills it is not said
     page.evaluate("spy.listen()")
-    visitor.hears("duet")
-    shows(page, "playing", DUET)
+    visitor.hears("duet", "playing", DUET)
     page.clock.run_for(4_000)  # progress is not news
-    visitor.hears("paused")
-    shows(page, "paused", "Escalator Waltz")
-    visitor.hears("encore", after=15_000)
-    shows(page, "playing", "Escalator Waltz")
+    visitor.hears("paused", "paused", "Escalator Waltz")
+    visitor.hears("encore", "playing", "Escalator Waltz", after=15_000)
     visitor.spotify.fail("player", "forbidden", 1)
-    visitor.hears("ad")
-    shows(page, "forbidden", "Escalator Waltz")
+    visitor.hears("ad", "forbidden", "Escalator Waltz")
     trouble = page.locator(".status").inner_text()
-    visitor.hears("ad", after=66_000)
-    shows(page, "ad", "An ad is playing.")
+    visitor.hears("ad", "ad", "An ad is playing.", after=66_000)
     said = [f"{DUET} \N{EN DASH} Odile Marsh, Halden & Rue"]
-    said += [
-        "Paused: Escalator Waltz \N{EN DASH} Nine Quiet Engines",
-        "Playing",
-        trouble,
-    ]
-    said += ["An ad is playing. Your music will be back in a moment."]
+    said += ["Paused: Escalator Waltz \N{EN DASH} Nine Quiet Engines", "Playing"]
+    said += [trouble, "An ad is playing. Your music will be back in a moment."]
     assert page.evaluate("spy.heard") == said
 
 
@@ -448,12 +433,10 @@ def test_old_browsers_stay_current(arrive: Arrive) -> None:
     visitor = arrive().stop_the_clock()
     visitor.context.add_init_script("spy.growOld()")
     page = visitor.meets("track")
-    visitor.hears("duet")
-    shows(page, "playing", DUET)
+    visitor.hears("duet", "playing", DUET)
     expect(page.locator(":root")).to_have_attribute("style", re.compile("--art-back"))
     visitor.spotify.fail("player", "server_error", 1)
-    visitor.hears("duet")
-    shows(page, "unreachable", DUET)
+    visitor.hears("duet", "unreachable", DUET)
     sheet = (ROOT / "static/style.css").read_text("utf-8").partition("*/")[2]
     assert not re.search(r":has[(]|color-mix|\dlh\b|&", sheet)
 
@@ -466,14 +449,12 @@ def test_words_and_picture_change_together(arrive: Arrive) -> None:
     page, cover = visitor.meets("track"), visitor.page.locator(".art img")
     glyph = page.locator(".art svg")
     page.evaluate("spy.watchTitle()")
-    visitor.hears("duet")
-    shows(page, "playing", DUET)
+    visitor.hears("duet", "playing", DUET)
     assert page.evaluate("spy.pictureSeen")
     held: list[Route] = []
     page.route("**/art/*", lambda route: held.append(route))
     with page.expect_request("**/art/*"):
-        visitor.hears("episode")
-    shows(page, "playing", DUET)
+        visitor.hears("episode", "playing", DUET)
     page.clock.run_for(1_500)  # and no longer
     shows(page, "playing", "Why Does the Fridge Hum at Night?")
     expect(cover).to_be_hidden()
@@ -483,8 +464,7 @@ def test_words_and_picture_change_together(arrive: Arrive) -> None:
     expect(cover).to_be_visible()
     expect(glyph).to_be_hidden()
     page.route("**/art/*", lambda route: route.abort())
-    visitor.hears("track")
-    shows(page, "playing", TITLE)
+    visitor.hears("track", "playing", TITLE)
     expect(cover).to_be_hidden()
     expect(glyph).to_be_visible()
 
@@ -504,8 +484,7 @@ def test_colours_come_from_the_cover_where_it_can_be_read(arrive: Arrive) -> Non
     locked = {"access-control-allow-origin": "http://elsewhere.example"}
     page.route("**/art/*", lambda it: it.fulfill(response=it.fetch(), headers=locked))
     with page.expect_console_message(lambda message: "blocked" in message.text):
-        visitor.hears("duet")
-    shows(page, "playing", DUET)
+        visitor.hears("duet", "playing", DUET)
     expect(body).to_have_css("background-color", own)
     visitor.complaints.clear()  # of the picture that may not be read
 
