@@ -255,6 +255,8 @@ def test_odd_paths_and_queries_show_nothing_of_themselves(app: Flask) -> None:
         assert answer.status_code == status
         assert ("Page not found." in answer.text) == (status == 404)
         assert "evil" not in f"{answer.headers}{answer.text}"
+    for query in ("\xff", "state=\xed\xa0\x80", "code=\xc3\xbc&a=\x80"):
+        assert ask(app, "GET", "/login", query=query).status_code == 400
 
 
 def test_probes_answer_any_host_and_tell_nothing(app: Flask) -> None:
