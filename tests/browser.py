@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from playwright.sync_api import (
@@ -16,7 +15,6 @@ from playwright.sync_api import (
     Locator,
     Page,
     Request,
-    WebError,
     expect,
 )
 
@@ -26,6 +24,10 @@ NOON = 1_800_000_000  # where the page's clock stands, in seconds since 1970
 
 SPY = Path(__file__).with_suffix(".js").read_text("utf-8")
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
+AXE_RUNS: dict[Literal["dark", "light"], dict[str, Any]] = {
+    "dark": {"resultTypes": ["violations"]},
+    "light": {"runOnly": ["color-contrast"]},
+}
 
 
 class Site(NamedTuple):
@@ -46,7 +48,7 @@ class Visitor:
         self.complaints: list[str] = []
         self.asked = 0  # how often the pages asked what is playing
         self.context.on("console", self._read)
-        self.context.on("weberror", self._stumble)
+        self.context.on("weberror", lambda it: self.complaints.append(str(it.error)))
         self.context.on("request", self._see)
         self.page = self.context.new_page()
 
@@ -54,9 +56,6 @@ class Visitor:
         # Chromium itself notes every answer with an error status, which are wanted.
         if not message.text.startswith("Failed to load resource: "):
             self.complaints.append(message.text)
-
-    def _stumble(self, error: WebError) -> None:
-        self.complaints.append(str(error.error))
 
     def _see(self, request: Request) -> None:
         self.asked += request.url.endswith("/now-playing")
@@ -100,29 +99,34 @@ class Visitor:
         self.spotify.play(what)
         self.log_in()  # or it would keep its answer for 2 s
 
-    def hears(self, what: Any, after: int = 5_000) -> None:
-        """Play something else, and let the time pass after which the page asks."""
+    def hears(self, what: Any, *shown: str, after: int = 5_000) -> None:
+        """Play something else, let the time pass after which the page asks, and see.
+
+        shown: see shows().
+        """
         self.change(what)
         self.page.clock.fast_forward(after)
+        if shown:
+            shows(self.page, *shown)
+
+    def looks_again_at(self, what: Any, *shown: str) -> None:
+        """Play something else while the tab is hidden, show the tab again, and see."""
+        self.page.evaluate("spy.hide(true)")
+        self.change(what)
+        self.page.evaluate("spy.hide(false)")
+        if shown:
+            shows(self.page, *shown)
 
 
-def track(
-    spotify: StandIn,
-    *,
-    progress_ms: int = 0,
-    is_playing: bool = True,
-    artist: str | None = None,
-    album: str | None = None,
-    **item: Any,
-) -> dict[str, Any]:
-    """Return Spotify's answer for a track with this changed."""
+def track(spotify: StandIn, **changed: Any) -> dict[str, Any]:
+    """Return Spotify's answer for a track with this changed, an artist's name too."""
     payload = deepcopy(spotify.programme["track"].answer)
     assert payload
-    payload |= {"progress_ms": progress_ms, "is_playing": is_playing}
-    item = payload["item"] = payload["item"] | item
-    item["artists"][0]["name"] = artist or item["artists"][0]["name"]
-    item["album"]["name"] = album or item["album"]["name"]
-    return payload
+    item = payload["item"]
+    item["artists"][0]["name"] = changed.pop("artist", item["artists"][0]["name"])
+    item["album"]["name"] = changed.pop("album", item["album"]["name"])
+    item |= {name: changed.pop(name) for name in [*item] if name in changed}
+    return payload | {"progress_ms": 0, "is_playing": True} | changed
 
 
 def player(page: Page) -> Locator:
@@ -151,19 +155,20 @@ def go_back(page: Page) -> None:
 
 
 def violations(page: Page) -> list[str]:
-    """Return what axe finds in the page, in both colour schemes."""
-    page.evaluate(AXE)
-    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-    options = {"resultTypes": ["violations"]}
-    found: list[str] = page.evaluate("spy.violations", options)
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
-    found += page.evaluate("spy.violations", {"runOnly": ["color-contrast"]})
+    """Return what axe finds in the page; colours are another matter in each scheme."""
+    if not page.evaluate("window.axe"):
+        page.evaluate(AXE)
+    found: list[str] = []
+    for scheme, options in AXE_RUNS.items():
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        found += page.evaluate("spy.violations", options | {"preload": False})
     return found
 
 
-def files_of(page: Page) -> set[str]:
-    """Return the addresses of all static files that the page names, with versions."""
-    return set(re.findall(r'/static/[^"#]+', page.content()))
+def flaws(page: Page) -> list[str]:
+    """Return what sticks out at the sides, and what axe finds."""
+    outside: list[str] = page.evaluate("spy.outside()")
+    return outside + violations(page)
 
 
 def style(place: Locator, name: str) -> str:

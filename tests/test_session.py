@@ -8,30 +8,20 @@ import re
 import sys
 import time
 from contextlib import suppress
-from html.parser import HTMLParser
-from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask, session
+from markupsafe import escape
 from werkzeug.test import TestResponse
 
 from app import create_app
 from config import Config
 from stand_in import StandIn
 from stand_in.failures import answer
-from tests.conftest import (
-    CLIENT_ID,
-    ORIGIN,
-    SECRET,
-    Browser,
-    Clock,
-    MakeApp,
-    pending,
-    people,
-)
+from tests.conftest import CLIENT_ID, ORIGIN, SECRET, Browser, Clock, MakeApp, people
 from tests.wire import CLOSE
 
-DAY = 86_400
 NASTY = [
     "<script>alert(1)</script>",
     "\"'><img src=x onerror=alert(1)>",
@@ -53,8 +43,7 @@ def test_every_login_has_a_new_id(browser: Browser) -> None:
         query = browser.begin_login()
         link = browser.code_for(query)
         browser.get(link)
-        assert browser.get("/login").headers["Location"] == "/"
-        assert pending(browser.app) == 0
+        assert browser.get("/login").location == "/"
         seen.add(user_id := browser.user_id)
         assert user_id
         assert re.fullmatch(r"[\w-]{22,}", user_id)
@@ -63,90 +52,72 @@ def test_every_login_has_a_new_id(browser: Browser) -> None:
     assert len(seen) == 5
 
 
-@pytest.mark.parametrize("how", ["unsigned", "signed by another", "of another person"])
 def test_id_that_a_client_brings_is_never_adopted(
-    how: str, make_app: MakeApp, browser: Browser, other: Browser, spotify: StandIn
+    make_app: MakeApp, browser: Browser
 ) -> None:
     """Not as it is, not signed with another start's key, not at login."""
-    if how == "unsigned":
-        browser.cookie = "chosen-by-the-client"
-    elif how == "signed by another":
-        elsewhere = Browser(make_app(), spotify)
-        elsewhere.log_in()
-        browser.cookie = elsewhere.cookie
-    else:
-        other.begin_login()
-        browser.cookie = other.cookie  # planted before the login
-    planted = browser.tab()
-    assert browser.user_id is None
-    browser.log_in()
-    assert browser.user_id
-    assert browser.cookie != planted.cookie
-    assert planted.user_id is None
+    elsewhere, other = Browser(make_app(), browser.spotify), browser.twin()
+    elsewhere.log_in()
+    other.begin_login()
+    for planted in ("chosen-by-the-client", elsewhere.cookie, other.cookie):
+        victim, attacker = browser.twin(), browser.twin()
+        victim.cookie = attacker.cookie = planted
+        assert victim.user_id is None
+        victim.log_in()
+        assert victim.user_id
+        assert victim.cookie != planted
+        assert attacker.user_id is None
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Sec_Fetch_Site": "cross-site", "Origin": ORIGIN, "Referer": f"{ORIGIN}/"},
-        {"Sec_Fetch_Site": "same-origin", "Sec_Purpose": "prefetch"},
-        {"Origin": "https://evil.example", "Referer": f"{ORIGIN}/"},
-        *({"Sec_Fetch_Site": site} for site in ("same-site", "same-origin, x", "")),
-        *({"Purpose": "prefetch"}, {"X_Moz": "prefetch"}),
-        *(
-            {"Origin": f"http://{host}"}
-            for host in ("127.0.0.1:5001", "localhost:5000")
-        ),
-        *({"Origin": it} for it in ("null", f"{ORIGIN}.x", "https://127.0.0.1:5000")),
-        {"Referer": "https://evil.example/http://127.0.0.1:5000/"},
-        {"Referer": f"{ORIGIN}@evil.example/"},
-        {"Referer": f"{ORIGIN}\\@evil.example/"},
-        {"Referer": "http://127.0.0.1:50001/"},
-    ],
-    ids=str,
-)
-def test_logout_that_the_person_did_not_want_is_refused(
-    headers: dict[str, str], browser: Browser
-) -> None:
+def test_logout_that_the_person_did_not_want_is_refused(browser: Browser) -> None:
     browser.log_in()
     user_id = browser.user_id
-    for method, status in (("GET", 403), ("POST", 403), ("HEAD", 405)):
-        response = browser.open(method, "/logout", **headers)
-        assert response.status_code == status
-        assert "Set-Cookie" not in response.headers
+    unwanted = [{"Purpose": "prefetch"}, {"X_Moz": "prefetch"}]
+    unwanted += [{"Sec_Fetch_Site": "same-origin", "Sec_Purpose": "prefetch"}]
+    unwanted += [{"Sec_Fetch_Site": "cross-site", "Origin": ORIGIN}]
+    unwanted += [{"Sec_Fetch_Site": it} for it in ("same-site", "same-origin, x", "")]
+    unwanted += [{"Origin": "https://evil.example", "Referer": f"{ORIGIN}/"}]
+    for origin in (
+        *("http://127.0.0.1:5001", "http://localhost:5000", "https://127.0.0.1:5000"),
+        *(f"{ORIGIN}.x", f"{ORIGIN}1", f"{ORIGIN}@evil.example/"),
+        f"{ORIGIN}\\@evil.example/",
+    ):
+        unwanted += [{"Origin": origin}, {"Referer": origin}]
+    unwanted += [{"Origin": "null"}, {"Referer": f"https://evil.example/{ORIGIN}/"}]
+    for headers in unwanted:
+        for method, status in (("GET", 403), ("POST", 403), ("HEAD", 405)):
+            response = browser.open(method, "/logout", **headers)
+            assert response.status_code == status, headers
+            assert "Set-Cookie" not in response.headers
     assert browser.user_id == user_id
 
 
-@pytest.mark.parametrize(("method", "status"), [("GET", 307), ("POST", 303)])
-def test_logout_that_the_person_wanted_ends_the_session_on_the_server(
-    method: str, status: int, app: Flask, browser: Browser
-) -> None:
+def test_logout_that_the_person_wanted_ends_the_session(browser: Browser) -> None:
     """By the button, by the address bar, by a browser that says nothing."""
-    for headers in (
-        *({}, {"Sec_Fetch_Site": "none"}, {"Origin": ORIGIN.upper()}),
-        *({"Referer": f"{ORIGIN}/"}, {"Referer": ORIGIN}),
-        {"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Dest": "document"},
-    ):
-        browser.log_in()
-        replay = browser.tab()
-        response = browser.open(method, "/logout", **headers)
-        assert (response.status_code, response.headers["Location"]) == (status, "/")
-        assert people(app) == 0
-        browser.spotify.forget()
-        assert replay.json()["error"] == "logged_out"
-        assert replay.user_id is browser.user_id is None
-        assert browser.spotify.calls == []
+    wanted = [{}, {"Sec_Fetch_Site": "none"}, {"Origin": ORIGIN.upper()}]
+    wanted += [{"Referer": f"{ORIGIN}/"}, {"Referer": ORIGIN}]
+    wanted += [{"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Dest": "document"}]
+    for headers in wanted:
+        for method, status in (("GET", 307), ("POST", 303)):
+            browser.log_in()
+            replay = browser.tab()
+            response = browser.open(method, "/logout", **headers)
+            assert (response.status_code, response.location) == (status, "/")
+            assert people(browser.app) == 0
+            browser.spotify.forget()
+            assert replay.json()["error"] == "logged_out"
+            assert replay.user_id is browser.user_id is None
+            assert browser.spotify.calls == []
 
 
 def test_idle_session_ends_on_the_server(browser: Browser, clock: Clock) -> None:
     """After 30 days without use; each use begins them anew."""
     browser.log_in()
     for _ in range(3):
-        clock.advance(30 * DAY - 1)
+        clock.advance(30 * 86_400 - 1)
         assert browser.user_id
-    clock.advance(30 * DAY)
+    clock.advance(30 * 86_400)
     browser.spotify.forget()
-    assert browser.json()["error"] == "logged_out"
     assert browser.user_id is None
     assert browser.spotify.calls == []
 
@@ -161,8 +132,7 @@ def test_broken_cookies_mean_logged_out(app: Flask, browser: Browser) -> None:
     broken = [good[:n] for n in range(0, len(good), 11)]
     for n in range(0, len(good) - 1, 7):
         broken.append(good[:n] + ("A" if good[n] != "A" else "B") + good[n + 1 :])
-    broken += ["a" * 8192, good + "a" * 8192, "ü✓", "%00", '"', ".", "..", ".e30.x.y"]
-    broken += [f"x{good}", good.replace(".", "", 1), good.swapcase(), good[::-1]]
+    broken += [good + "a" * 8192, "ü✓", "%00", '"', ".", "..", ".e30.x.y", f"x{good}"]
     client = app.test_client(use_cookies=False)
     for value in broken:
         sent = f"now_playing={value}".encode().decode("latin-1")
@@ -185,9 +155,9 @@ def test_cookie_from_a_clock_that_is_ahead_is_read(
 
 
 def test_abandoned_logins_leave_one_small_cookie(browser: Browser) -> None:
-    for _ in range(50):
-        cookies = browser.get("/login").headers.getlist("Set-Cookie")
-        assert all(cookie.startswith("now_playing=") for cookie in cookies)
+    for _ in range(9):
+        for cookie in browser.get("/login").headers.getlist("Set-Cookie"):
+            assert cookie.startswith("now_playing=")
         assert 0 < len(browser.cookie) < 1000
 
 
@@ -201,36 +171,30 @@ def test_cookies_have_every_protection_that_their_origin_allows(
     def visit(path: str, method: str = "GET") -> TestResponse:
         return client.open(path, method=method, base_url=origin)
 
-    def begin() -> tuple[TestResponse, dict[str, str]]:
-        begun = visit("/login")
-        pairs = begun.headers["Location"].partition("?")[2].split("&")
-        return begun, dict(pair.split("=") for pair in pairs)
-
-    begun, query = begin()
+    first, second = visit("/login"), visit("/login")
+    query = dict(parse_qsl(urlsplit(first.location).query))
     cancelled = visit(f"/callback?error=access_denied&state={query['state']}")
     told = visit("/")
-    query = begin()[1]
-    challenge = {"code_challenge": query["code_challenge"], "client_id": CLIENT_ID}
-    code = spotify.grant(f"{origin}/callback", **challenge)
-    done = visit(f"/callback?code={code}&state={query['state']}")
+    query = dict(parse_qsl(urlsplit(second.location).query))
+    done = visit(f"/callback?code={spotify.grant(**query)}&state={query['state']}")
     prefix = "__Host-" if origin.startswith("https:") else ""
     flags = {"HttpOnly", "SameSite=Lax", "Path=/"} | ({"Secure"} if prefix else set())
     for response, start, seconds in (
-        (begun, "now_playing=.+", None),
+        (first, "now_playing=.+", None),
         (cancelled, "now_playing_notice=cancelled", "60"),
         (told, "now_playing_notice=", "0"),
         (done, "now_playing=.+", None),
         (visit("/logout", "POST"), "now_playing=", "0"),
     ):
         (cookie,) = response.headers.getlist("Set-Cookie")
-        first, *rest = cookie.split("; ")
-        assert re.fullmatch(prefix + start, first)
+        pair, *rest = cookie.split("; ")
+        assert re.fullmatch(prefix + start, pair)
         timed = dict(it.split("=") for it in rest if re.match("Expires|Max-Age", it))
         assert {it for it in rest if it.split("=")[0] not in timed} == flags
         assert timed.get("Max-Age") == seconds
 
 
-def test_cookie_holds_references_alone(flow: str, app: Flask, browser: Browser) -> None:
+def test_cookie_holds_references_alone(app: Flask, browser: Browser) -> None:
     """No token, code, state, name or secret is in what its owner can read."""
     browser.log_in()
     with app.test_request_context(headers={"Cookie": f"now_playing={browser.cookie}"}):
@@ -241,47 +205,16 @@ def test_cookie_holds_references_alone(flow: str, app: Flask, browser: Browser) 
 # ---- What Spotify says is text
 
 
-class Skeleton(HTMLParser):
-    """A page's tags with the names of their attributes, and its texts."""
-
-    def __init__(self, page: TestResponse) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, list[str]]] = []
-        self.texts: list[str] = []
-        self.feed(page.text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, [name for name, _ in attrs]))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
-@pytest.mark.parametrize("name", NASTY, ids=range(len(NASTY)))
-def test_names_are_shown_as_text(name: str, app: Flask, spotify: StandIn) -> None:
+def test_account_is_shown_as_text(browser: Browser, spotify: StandIn) -> None:
     """Markup, quotes, templates, other directions and NUL change nothing."""
-    seen = name.replace("\0", "\ufffd").replace("\ud800", "?")
-    skeletons = []
-    for shown in ("x" * len(name), name):
-        browser = Browser(app, spotify)
-        evil = {"spotify": "javascript:alert(1)"}
-        named: dict[str, Any] = {"name": shown, "external_urls": evil}
-        images = [{"url": "https://evil.example/x.png", "width": 640}]
-        item = {**named, "type": "track", "artists": [named]}
-        item["album"] = {**named, "images": images}
-        spotify.play({"item": item, "is_playing": True})
-        profile = {"id": shown, "display_name": shown}
-        spotify.fail("profile", answer(200, profile, CLOSE), 1)
+    for name in NASTY:
+        seen = escape(name.replace("\0", "\ufffd").replace("\ud800", "?"))
+        profile = answer(200, {"id": name, "display_name": name}, CLOSE)
+        spotify.fail("profile", profile, 1)
         browser.log_in()
-        pages = browser.get("/"), browser.get("/now-playing", Accept="text/html")
-        assert not re.search(r"javascript:|evil\.example", pages[0].text)
-        skeletons.append([Skeleton(page) for page in pages])
-        facts = browser.json()
-        assert facts["url"] is facts["by"][0]["url"] is facts["image"] is None
-    assert facts["title"] == facts["by"][0]["name"] == facts["from"]["name"] == seen
-    for harmless, nasty in zip(*skeletons, strict=True):
-        assert nasty.tags == harmless.tags
-        assert nasty.texts.count(seen) == harmless.texts.count("x" * len(name)) >= 3
+        account = f"<b><bdi>{seen}</bdi></b> (<bdi>{seen}</bdi>)"
+        assert account in browser.get("/").text
+        browser.post("/logout")
 
 
 # ---- The log
@@ -307,12 +240,9 @@ def test_log_tells_what_people_do_and_what_fails_but_not_each_page(
     clock.advance(3600)
     browser.get("/")
     assert user_id not in caplog.text
-    records = [(it.levelname[0], it.getMessage()) for it in caplog.records]
-    assert [
-        f"{level} {re.sub('user [0-9a-f]{8}$| [0-9.]+ ms$', '', text).strip()}"
-        for level, text in records
-        if not text.startswith(("Spotify: GET", "Spotify: POST"))
-    ] == [
+    records = [f"{it.levelname[0]} {it.getMessage()}" for it in caplog.records]
+    lines = [re.sub(" user [0-9a-f]{8}$| [0-9.]+ ms$", "", it) for it in records]
+    assert [it for it in lines if not re.match("[A-Z] Spotify: (GET|POST)", it)] == [
         *("W login refused: invalid state", "I GET /callback 400", "I GET /login 307"),
         *("I login of", "I GET /callback 307", "I GET /missing 404"),
         "W Spotify: rate limit, no request for 7 s",
@@ -321,21 +251,19 @@ def test_log_tells_what_people_do_and_what_fails_but_not_each_page(
     ]
 
 
-def test_log_cannot_be_forged(
-    browser: Browser, spotify: StandIn, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_line_is_forged(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
     """One line a request, without its query, whatever it and Spotify say."""
     caplog.set_level(logging.DEBUG, "now_playing")
     forged = "%0d%0aINFO login of user admin%1b[2J%e2%80%a8%00"
     name = {"id": "x\r\nforged", "display_name": "\x1b[2Jforged\n"}
-    spotify.fail("profile", answer(200, name, CLOSE))
+    browser.spotify.fail("profile", answer(200, name, CLOSE))
+    browser.spotify.fail("player", answer(500, "forged\r\n", "X-Forged: forged"))
     browser.log_in()
     caplog.clear()
-    spotify.fail("player", answer(500, "forged\r\n", "X-Forged: forged"))
     for path in ("/", "/login/", "/callback", "/logout/", "/now-playing"):
-        browser.get(f"{path}{forged}?error={forged}&state={forged}&code={SECRET}")
-        browser.get(f"{path}?error={forged}&state={forged}&code={SECRET}")
-    lines = [r.getMessage() for r in caplog.records if r.name == "now_playing"]
+        for place in (path + forged, path):
+            browser.get(f"{place}?error={forged}&state={forged}&code={SECRET}")
+    lines = [it.getMessage() for it in caplog.records if it.name == "now_playing"]
     assert sum(line.startswith("GET /") for line in lines) == 10
     for line in lines:
         assert line.isprintable()

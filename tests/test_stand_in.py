@@ -37,6 +37,10 @@ def post(spotify: StandIn, path: str, form: Any, **headers: str) -> TestResponse
     return spotify.website.test_client().post(path, data=form, headers=headers)
 
 
+def connect(spotify: StandIn) -> closing[HTTPConnection]:
+    return closing(HTTPConnection("127.0.0.1", spotify.port, timeout=10))
+
+
 def told(answer: TestResponse) -> Any:
     """Return the JSON of a success, or the status and the words of an error."""
     body: Any = answer.get_json() if answer.data else None
@@ -47,13 +51,9 @@ def told(answer: TestResponse) -> Any:
 
 def ask_token(spotify: StandIn, basic: str = "", **form: str) -> Any:
     kind = "refresh_token" if "refresh_token" in form else "authorization_code"
-    form = {
-        "redirect_uri": URI,
-        "client_id": CLIENT_ID,
-        "code_verifier": VERIFIER,
-    } | form
-    form = {"grant_type": kind} | form
-    return told(post(spotify, "/api/token", form, Authorization=basic))
+    usual = {"grant_type": kind, "redirect_uri": URI, "client_id": CLIENT_ID}
+    usual["code_verifier"] = VERIFIER
+    return told(post(spotify, "/api/token", usual | form, Authorization=basic))
 
 
 def log_in(spotify: StandIn, **asked: str) -> Any:
@@ -64,22 +64,17 @@ def look(spotify: StandIn, token: str, types: str = "track,episode") -> Any:
     return told(get(spotify, PLAYER, token, additional_types=types))
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
+def test_code_serves_once_for_what_it_was_given(spotify: StandIn, clock: Clock) -> None:
+    """And for ten minutes."""
+    for name, value, words in (
         ("code_verifier", "w" * 43, "code_verifier was incorrect"),
         ("redirect_uri", f"{URI}/", "Invalid redirect URI"),
         ("client_id", "another", "Invalid client"),
         ("code", "another", "Invalid authorization code"),
         ("grant_type", "password", "Refresh token revoked"),
-    ],
-)
-def test_code_is_refused(name: str, value: str, words: str, spotify: StandIn) -> None:
-    form = {"code": spotify.grant(**PKCE), name: value}
-    assert ask_token(spotify, **form) == (400, words)
-
-
-def test_code_serves_once_and_for_ten_minutes(spotify: StandIn, clock: Clock) -> None:
+    ):
+        form = {"code": spotify.grant(**PKCE), name: value}
+        assert ask_token(spotify, **form) == (400, words)
     code, late = spotify.grant(**PKCE), spotify.grant(**PKCE)
     assert ask_token(spotify, code=code)["token_type"] == "Bearer"
     assert ask_token(spotify, code=code) == (400, "Invalid authorization code")
@@ -87,15 +82,16 @@ def test_code_serves_once_and_for_ten_minutes(spotify: StandIn, clock: Clock) ->
     assert ask_token(spotify, code=late) == (400, "Authorization code expired")
 
 
-@pytest.mark.parametrize("wrong", ["", BASIC[:-8] + "AAAAAAA=", f"Basic {SECRET}"])
-def test_without_pkce_the_secret_is_needed(wrong: str, spotify: StandIn) -> None:
-    refused = 400, "Invalid client secret"
-    first, second = (spotify.grant(URI, client_id=CLIENT_ID) for _ in range(2))
-    assert ask_token(spotify, wrong, code=first) == refused
-    token = ask_token(spotify, BASIC, code=second)["refresh_token"]
-    assert ask_token(spotify, wrong, refresh_token=token) == refused
+def test_without_pkce_the_secret_is_needed(spotify: StandIn) -> None:
+    code = {"code": spotify.grant(URI, client_id=CLIENT_ID)}
+    refresh = {"refresh_token": ask_token(spotify, BASIC, **code)["refresh_token"]}
+    for wrong in ("", BASIC[:-8] + "AAAAAAA=", f"Basic {SECRET}"):
+        code = {"code": spotify.grant(URI, client_id=CLIENT_ID)}
+        for form in (code, refresh):
+            refused = ask_token(spotify, wrong, **form)
+            assert refused == (400, "Invalid client secret")
     for _ in range(2):  # it is not used up, and none comes back
-        assert "refresh_token" not in ask_token(spotify, BASIC, refresh_token=token)
+        assert "refresh_token" not in ask_token(spotify, BASIC, **refresh)
 
 
 def test_refresh_token_of_pkce_is_replaced_and_can_be_revoked(spotify: StandIn) -> None:
@@ -121,9 +117,9 @@ def test_player_refuses_other_tokens_and_scopes(spotify: StandIn, clock: Clock) 
     assert look(spotify, token) == expired
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
+def test_login_is_refused_with_the_reason(spotify: StandIn) -> None:
+    spotify.redirect_uris = [URI]
+    for name, value, words in (
         ("client_id", "another", "INVALID_CLIENT: Invalid client"),
         ("redirect_uri", "http://localhost:5000/callback", "Insecure redirect URI"),
         ("redirect_uri", "http://127.0.0.1.evil.example/", "Insecure redirect URI"),
@@ -132,37 +128,34 @@ def test_player_refuses_other_tokens_and_scopes(spotify: StandIn, clock: Clock) 
         ("redirect_uri", "", "Invalid redirect URI"),
         ("response_type", "token", "response_type must be code"),
         ("code_challenge_method", "plain", "code_challenge_method must be S256"),
-    ],
-)
-def test_login_is_refused(name: str, value: str, words: str, spotify: StandIn) -> None:
-    spotify.redirect_uris = [URI]
-    asked = AUTHORIZE | {name: value}
-    agreed = post(spotify, "/authorize", asked | {"decision": "agree"})
-    for page in (get(spotify, "/authorize", **asked), agreed):
-        assert (page.status_code, page.headers.get("Location")) == (400, None)
-        assert words in page.text
-        assert "<form" not in page.text
+    ):
+        asked = AUTHORIZE | {name: value}
+        agreed = post(spotify, "/authorize", asked | {"decision": "agree"})
+        for page in (get(spotify, "/authorize", **asked), agreed):
+            assert (page.status_code, page.headers.get("Location")) == (400, None)
+            assert words in page.text
+            assert "<form" not in page.text
 
 
-@pytest.mark.parametrize("uri", [URI, "http://[::1]:1/cb", "https://a.example/c?x=1"])
-def test_consent_leads_back_with_a_code_or_without(uri: str, spotify: StandIn) -> None:
-    asked = AUTHORIZE | {"redirect_uri": uri}
-    page = get(spotify, "/authorize", **asked).text
-    assert "Stand-in for Spotify" in page
-    hidden = dict(re.findall(r'type="hidden" name="(.*?)" value="(.*?)"', page))
-    form = {name: value.replace("&amp;", "&") for name, value in hidden.items()}
-    assert form == asked
-    queries = []
-    for decision in ("cancel", "agree"):
-        sent = form | {"decision": decision, "person": "mika"}
-        back = post(spotify, "/authorize", sent).location
-        assert back.startswith(uri)
-        queries.append(dict(parse_qsl(urlsplit(back).query)))
-    assert [query["state"] for query in queries] == ["a+b&c"] * 2
-    assert queries[0]["error"] == "access_denied"
-    token = ask_token(spotify, code=queries[1]["code"], redirect_uri=uri)
-    me = get(spotify, "/v1/me", token["access_token"]).get_json()
-    assert (me["id"], me["display_name"]) == ("mika", "Mika Okonjo")
+def test_consent_leads_back_with_a_code_or_without(spotify: StandIn) -> None:
+    for uri in (URI, "http://[::1]:1/cb", "https://a.example/c?x=1"):
+        asked = AUTHORIZE | {"redirect_uri": uri}
+        page = get(spotify, "/authorize", **asked).text
+        assert "Stand-in for Spotify" in page
+        hidden = re.findall(r'type="hidden" name="(.*?)" value="(.*?)"', page)
+        form = {name: value.replace("&amp;", "&") for name, value in hidden}
+        assert form == asked
+        queries = []
+        for decision in ("cancel", "agree"):
+            sent = form | {"decision": decision, "person": "mika"}
+            back = post(spotify, "/authorize", sent).location
+            assert back.startswith(uri)
+            queries.append(dict(parse_qsl(urlsplit(back).query)))
+        assert [query["state"] for query in queries] == ["a+b&c"] * 2
+        assert queries[0]["error"] == "access_denied"
+        token = ask_token(spotify, code=queries[1]["code"], redirect_uri=uri)
+        me = get(spotify, "/v1/me", token["access_token"]).get_json()
+        assert (me["id"], me["display_name"]) == ("mika", "Mika Okonjo")
 
 
 def test_programme_plays_by_the_clock(spotify: StandIn, clock: Clock) -> None:
@@ -210,37 +203,30 @@ def test_every_failure_can_be_switched_on_and_off(spotify: StandIn) -> None:
 def test_failure_fails_as_often_as_told_and_then_heals(spotify: StandIn) -> None:
     headers = {"Authorization": f"Bearer {log_in(spotify)['access_token']}"}
     spotify.fail("player", "rate_limited_day", times=2)
-    statuses = []
-    for path in ["/v1/me", PLAYER, PLAYER, PLAYER]:
-        with closing(HTTPConnection("127.0.0.1", spotify.port, timeout=10)) as there:
+    for path, status in (("/v1/me", 200), (PLAYER, 429), (PLAYER, 429), (PLAYER, 200)):
+        with connect(spotify) as there:
             there.request("GET", path, headers=headers)
-            statuses.append(there.getresponse().status)
-    assert statuses == [200, 429, 429, 200]
+            assert there.getresponse().status == status
     assert spotify.count("player") == 3
 
 
-@pytest.mark.parametrize(
-    ("path", "header"),
-    [
-        ("http://[/", "Accept: */*"),
-        ("/", "Content-Length: 100000"),
-        ("/", "Content-Length: many"),
-        ("/", "Transfer-Encoding: chunked"),
-    ],
-)
 def test_nonsense_is_refused_in_silence(
-    path: str, header: str, spotify: StandIn, capfd: pytest.CaptureFixture[str]
+    spotify: StandIn, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with closing(HTTPConnection("127.0.0.1", spotify.port, timeout=10)) as there:
-        there.putrequest("POST", path, skip_host=True)
-        there.putheader(*header.split(": "))
-        there.endheaders()
-        assert there.getresponse().status == 400
+    for path, name, value in (
+        *(("http://[/", "Accept", "*/*"), ("/", "Transfer-Encoding", "chunked")),
+        *(("/", "Content-Length", "100000"), ("/", "Content-Length", "many")),
+    ):
+        with connect(spotify) as there:
+            there.putrequest("POST", path, skip_host=True)
+            there.putheader(name, value)
+            there.endheaders()
+            assert there.getresponse().status == 400
     assert capfd.readouterr().err == ""
 
 
 def test_connection_is_kept_after_a_body_that_nobody_reads(spotify: StandIn) -> None:
-    with closing(HTTPConnection("127.0.0.1", spotify.port, timeout=10)) as there:
+    with connect(spotify) as there:
         there.connect()
         first = there.sock
         for _ in range(2):
