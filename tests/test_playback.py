@@ -68,7 +68,6 @@ FILE = dict(
 )
 UNTAGGED = dict(FILE, name="", artists=[{"name": ""}], album={"name": ""})
 COLONS = dict(UNTAGGED, uri="spotify:local:::Take+5:+The+End:22")
-NO_NAME = dict(UNTAGGED, uri="spotify:local::::22")
 SHOW = thing("show", "Kitchen Questions", images=pictures(640, 64), total_episodes=9)
 EPISODE = thing("episode", "Why Does the Fridge Hum?", show=SHOW, duration_ms=1_800_000)
 EPISODE |= {"release_date": "2026-02-11", "images": pictures(320), "explicit": False}
@@ -143,7 +142,6 @@ PAYLOADS: dict[str, tuple[Payload | None, Payload]] = {
     "local file by its uri": (player(dict(FILE, is_local=None)), THE_FILE),
     "untagged": (player(UNTAGGED), BY_URI),
     "untagged, with colons": (player(COLONS), dict(NAMELESS, title="Take 5: The End")),
-    "nameless, paused": (player(NO_NAME, **PAUSE), dict(NAMELESS, state="paused")),
     "nameless, without a uri": (player(dict(UNTAGGED, uri=None)), NAMELESS),
     "episode": (player(EPISODE, "episode"), THE_EPISODE),
     "episode with a track's fields": (player(TRACKLIKE, "episode"), THE_EPISODE),
@@ -157,9 +155,7 @@ PAYLOADS: dict[str, tuple[Payload | None, Payload]] = {
     "ad": (player(None, "ad"), THE_AD),
     "ad by its item": (player(dict(SONG, type="ad")), THE_AD),
     "unknown": (player(None, "unknown", timestamp=0), UNNAMED),
-    "track not told": (player(None), dict(UNNAMED, kind="track")),
     "new type": (player(HOLOGRAM, "hologram"), dict(THE_TRACK, kind="hologram")),
-    "new type beside a track": (player(SONG, "hologram"), THE_TRACK),
     "idle device": (player(None, "unknown", **IDLE), NOTHING),
     "idle after a track": (player(None, **PAUSE), NOTHING),
     "idle after an ad": (player(None, "ad", **IDLE), NOTHING),
@@ -250,28 +246,28 @@ def test_no_mutant_is_read_as_something_else(name: str) -> None:
 # ---- Hostile text, links and pictures
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>"
-TEXTS = [MARKUP, "\" onload='alert(1)' x=\"", "&lt;b&gt; &amp; {{ 7 * 7 }} {% raw %}"]
-TEXTS += ["\u202e\u05e9\u05dc\u05d5\u05dd\u202c", "a\0b", "a\ud800b", "a\udc00\ud83db"]
-
-
-def places(text: str) -> list[tuple[int, Payload]]:
-    """Return items with a text wherever a page shows one, and how often."""
-    link, plain = thing("artist", text), {"name": text}
-    return [
-        (3, SONG | {"name": text, "artists": [link], "album": plain}),
-        (2, SONG | {"artists": [plain], "album": ALBUM | {"name": text}}),
-        (2, EPISODE | {"show": SHOW | {"name": text}}),
-        (1, SONG | {"type": text, "name": None}),
-    ]
+TEXTS = [
+    MARKUP,
+    "\" onload='alert(1)' x=\"",
+    "&lt;b&gt; {{ 7 * 7 }}",
+    "a\0b",
+    "a\ud800b",
+]
 
 
 def test_hostile_text_is_shown_as_text(
     browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
+    """As a title, in links and without one, and as a kind."""
     browser.log_in()
     for text in TEXTS:
         seen = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-        for count, item in places(text):
+        link, plain = thing("show", text), {"name": text}
+        for count, item in (
+            (3, SONG | {"name": text, "artists": [link], "album": plain}),
+            (2, EPISODE | {"show": link}),
+            (1, SONG | {"type": text, "name": None}),
+        ):
             clock.advance(2.5)
             spotify.play(player(item))
             assert browser.get("/now-playing").text.count(json.dumps(seen)) == count
@@ -318,13 +314,11 @@ def test_address_that_leads_elsewhere_is_dropped(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "art_origin", "shown"),
     [
-        ("https://i.scdn.co/image/1", None, True),
         ("https://image-cdn-ak.spotifycdn.com/1", "http://x:1", True),
         ("http://x:1/art/1.svg?size=300", "http://x:1", True),
         ("http://x:1/art/1.svg?size=300", None, False),
         ("http://x:11/art/1.svg?size=300", "http://x:1", False),
         ("http://x:1@evil.com/", "http://x:1", False),
-        ('http://x:1/" onerror="alert(1)', "http://x:1", False),
     ],
 )
 def test_pictures_of_spotify_and_of_the_configured_api_are_shown(
@@ -335,18 +329,10 @@ def test_pictures_of_spotify_and_of_the_configured_api_are_shown(
     assert now.image == (url if shown else None)
 
 
-@pytest.mark.parametrize(
-    ("widths", "chosen"),
-    [
-        ([640, 300, 64], 300),
-        ([64, 300, 640], 300),
-        ([640, 299, 64], 640),
-        ([64, 160], 160),
-        ([None, 64], 64),
-    ],
-)
-def test_smallest_picture_of_300_px_is_chosen_or_else_the_largest(
-    widths: list[int | None], chosen: int | None
-) -> None:
-    album = ALBUM | {"images": pictures(*widths)}
-    assert told(player(SONG | {"album": album}))["image"] == f"{ART}/{chosen}"
+def test_smallest_picture_of_300_px_is_chosen_or_else_the_largest() -> None:
+    for widths, chosen in (
+        *(([640, 300, 64], 300), ([64, 300, 640], 300), ([640, 299, 64], 640)),
+        *(([64, 160], 160), ([None, 64], 64)),
+    ):
+        album = ALBUM | {"images": pictures(*widths)}
+        assert told(player(SONG | {"album": album}))["image"] == f"{ART}/{chosen}"
