@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from random import Random
 
 import pytest
@@ -76,15 +75,12 @@ def test_what_expired_is_swept_a_little_at_a_time(
     app: Flask, browser: Browser, clock: Clock
 ) -> None:
     """No request has to clear up after a thousand others, and all goes in the end."""
-    store = app.extensions["store"]
-    browser.log_in()
-    for n in range(30):
-        store.auths.put(str(n), "")
-        store.users.put(str(n), store.users.get(browser.user_id))
-    clock.advance(31 * 86_400)
-    sizes = [people(app) + pending(app)]
-    for _ in range(31):
+    for _ in range(15):
         browser.twin().log_in()
-        sizes.append(people(app) + pending(app))
-    assert all(before - after <= 10 for before, after in pairwise(sizes))
-    assert sizes[-1] == 31
+        browser.twin().begin_login()
+    clock.advance(31 * 86_400)
+    for _ in range(16):
+        before = people(app) + pending(app)
+        browser.twin().log_in()
+        assert people(app) + pending(app) >= before - 10
+    assert people(app) + pending(app) == 16

@@ -10,7 +10,6 @@ from functools import partial
 from random import Random
 from socket import socket
 from threading import Barrier, Event
-from typing import TypeVar
 
 import pytest
 from flask import Flask
@@ -21,15 +20,13 @@ from stand_in.failures import answer
 from tests.conftest import Browser, Clock, MakeApp, about, people, shown
 from tests.wire import CLOSE, hold
 
-T = TypeVar("T")
 
-
-def at_once(jobs: Iterable[Callable[[], T]]) -> list[T]:
+def at_once(jobs: Iterable[Callable[[], TestResponse]]) -> list[TestResponse]:
     """Start all jobs at the same time, each in a thread, and return their results."""
     jobs = list(jobs)
     start = Barrier(len(jobs))
 
-    def run(job: Callable[[], T]) -> T:
+    def run(job: Callable[[], TestResponse]) -> TestResponse:
         start.wait(30)
         return job()
 
