@@ -8,6 +8,7 @@ import logging
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
+from itertools import product
 from socket import create_server, socket
 from threading import Event
 from typing import Any
@@ -174,10 +175,7 @@ WITH_SECRET = ("rate_limited", "invalid_grant", "invalid_client", "reset", "400 
 
 @pytest.mark.parametrize(
     ("flow", "name"),
-    [
-        *(("pkce", name) for name in TOKEN_HOWS),
-        *(("secret", name) for name in WITH_SECRET),
-    ],
+    [*product(["pkce"], TOKEN_HOWS), *product(["secret"], WITH_SECRET)],
 )
 def test_fault_of_the_token_endpoint_is_told_and_passes(
     name: str, flow: str, browser: Browser, make_app: MakeApp, clock: Clock
@@ -213,41 +211,27 @@ def test_fault_of_the_token_endpoint_is_told_and_passes(
     assert browser.user_id == user_id
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("expires_in", it) for it in (-5, 59, 1.5, 10**18, True)),
-        *(("refresh_token", it) for it in (..., None, "", 7, "a\r\nX: 1", "a" * 5000)),
-    ],
-)
-def test_odd_token_serves_as_long_as_it_can(
-    name: str, value: Any, browser: Browser, spotify: StandIn, clock: Clock
+@pytest.mark.parametrize("unusable", [..., None, "", 7, "a\r\nX: 1", "a" * 5000])
+def test_login_without_a_usable_refresh_token_ends_when_its_token_does(
+    unusable: Any, browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """Without a usable refresh token it ends with a reason, and nothing is sent."""
-    token = {field: it for field, it in (TOKEN | {name: value}).items() if it != ...}
+    """With a reason, and nothing is sent."""
+    token = TOKEN | {"refresh_token": unusable}
+    token = {name: value for name, value in token.items() if value is not ...}
     spotify.fail("token", answer(200, token, CLOSE))
     spotify.fail("player", answer(200, TRACK, CLOSE))
-    assert browser.log_in().status_code == 307
+    browser.log_in()
     assert shown(browser.get("/")) == "playing"
     clock.advance(HOUR)
-    page = browser.get("/")
-    if name == "expires_in":
-        assert shown(page) == "playing"
-        assert spotify.count("token") <= 3
-    else:
-        assert "Spotify has ended this login" in page.text
-        assert spotify.count("token") == 1
+    assert "Spotify has ended this login" in browser.get("/").text
+    assert spotify.count("token") == 1
 
 
 # ---- The profile
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        *("rate_limited", "forbidden", "invalid_token", "server_error", "html_200"),
-        *("empty_200", "object_200", "null_200", "hang"),
-    ],
+    "name", ["rate_limited", "invalid_token", "html_200", "object_200", "hang"]
 )
 def test_fault_of_the_profile_stops_no_login_and_no_page(
     name: str, browser: Browser, make_app: MakeApp, clock: Clock

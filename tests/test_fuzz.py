@@ -67,8 +67,7 @@ def test_ten_thousand_random_requests_break_nothing(
         assert code < 500, f"request {number}: {environ}"
     assert {200, 303, 307, 400, 401, 403, 404, 405, 413} <= statuses
     assert spotify.calls == []
-    assert people(app) == 1
-    assert browser.user_id == user_id
+    assert (people(app), browser.user_id) == (1, user_id)
 
 
 def test_what_expired_is_swept_a_little_at_a_time(
