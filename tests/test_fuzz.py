@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from random import Random
 
 import pytest
@@ -63,33 +62,24 @@ def test_ten_thousand_random_requests_break_nothing(
         }
         for name in random.choices(headers, k=random.randrange(4)):
             environ[f"HTTP_{name}"] = random.choice((random.choice(values), text("")))
-        body, status, _ = run_wsgi_app(app, environ, buffered=True)
+        _, status, _ = run_wsgi_app(app, environ, buffered=True)
         statuses.add(code := int(status[:3]))
         assert code < 500, f"request {number}: {environ}"
-        if number % 100 == 0:
-            assert b"Traceback" not in b"".join(body)
     assert {200, 303, 307, 400, 401, 403, 404, 405, 413} <= statuses
     assert spotify.calls == []
-    assert people(app) == 1
-    assert browser.user_id == user_id
+    assert (people(app), browser.user_id) == (1, user_id)
 
 
 def test_what_expired_is_swept_a_little_at_a_time(
     app: Flask, browser: Browser, clock: Clock
 ) -> None:
     """No request has to clear up after a thousand others, and all goes in the end."""
-    store = app.extensions["store"]
-    browser.log_in()
-    user = store.users.get(browser.user_id)
-    for n in range(60):
-        store.auths.put(str(n), "")
-        store.users.put(str(n), user)
-    clock.advance(31 * 86_400)
-    sizes = []
-    for _ in range(61):
+    for _ in range(15):
         browser.twin().log_in()
-        sizes.append((people(app), pending(app)))
-    for before, after in pairwise(sizes):
-        assert before[0] - after[0] <= 10
-        assert before[1] - after[1] <= 10
-    assert sizes[-1] == (61, 0)
+        browser.twin().begin_login()
+    clock.advance(31 * 86_400)
+    for _ in range(16):
+        before = people(app) + pending(app)
+        browser.twin().log_in()
+        assert people(app) + pending(app) >= before - 10
+    assert people(app) + pending(app) == 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,14 +12,13 @@ from markupsafe import escape
 
 from spotify.playback import read
 from stand_in import StandIn
-from tests.conftest import Browser, Clock
+from tests.conftest import Browser, Clock, shown
 
 Payload = dict[str, Any]
 Path = tuple[str | int, ...]
 
 OPEN = "https://open.spotify.com"
 ART = "https://i.scdn.co/image"
-STATES = {"playing", "paused", "nothing", "ad", "unknown"}
 
 
 def thing(kind: str, name: str, **more: Any) -> Payload:
@@ -57,19 +56,13 @@ SONG = thing("track", "Second-Best Umbrella", explicit=True, duration_ms=245_581
 SONG |= {"artists": ARTISTS, "album": ALBUM, "is_local": False}
 HOLOGRAM = dict(SONG, type="hologram")
 NO_IDS: Payload = {"uri": None, "external_urls": {}}
-FILE = dict(
-    SONG | NO_IDS,
-    name="Kitchen Demo",
-    uri="spotify:local:The+Neighbours:Phone:Kitchen+Demo%2C+take+4:22",
-    artists=[thing("artist", "The Neighbours") | NO_IDS],
-    album=thing("album", "Phone Recordings", images=[]) | NO_IDS,
-    duration_ms={"totalMilliseconds": 22_000},
-    explicit=False,
-    is_local=True,
-)
+FILE = SONG | NO_IDS | {"name": "Kitchen Demo", "is_local": True, "explicit": False}
+FILE |= {"uri": "spotify:local:The+Neighbours:Phone:Kitchen+Demo%2C+take+4:22"}
+FILE |= {"artists": [thing("artist", "The Neighbours") | NO_IDS]}
+FILE |= {"album": thing("album", "Phone Recordings", images=[]) | NO_IDS}
+FILE |= {"duration_ms": {"totalMilliseconds": 22_000}}
 UNTAGGED = dict(FILE, name="", artists=[{"name": ""}], album={"name": ""})
 COLONS = dict(UNTAGGED, uri="spotify:local:::Take+5:+The+End:22")
-NO_NAME = dict(UNTAGGED, uri="spotify:local::::22")
 SHOW = thing("show", "Kitchen Questions", images=pictures(640, 64), total_episodes=9)
 EPISODE = thing("episode", "Why Does the Fridge Hum?", show=SHOW, duration_ms=1_800_000)
 EPISODE |= {"release_date": "2026-02-11", "images": pictures(320), "explicit": False}
@@ -84,50 +77,36 @@ SIGNED = dict(CHAPTER, type="episode", audiobook=dict(BOOK, authors=[{"name": "A
 PAUSE: Payload = {"is_playing": False}
 IDLE: Payload = {"timestamp": 0, "progress_ms": 0, "is_playing": False}
 
-THE_TRACK: Payload = {
-    "state": "playing",
-    "kind": "track",
-    "title": "Second-Best Umbrella",
-    "url": f"{OPEN}/track/track1",
-    "by": [
-        {"name": "Odile Marsh", "url": f"{OPEN}/artist/artist1"},
-        {"name": "Halden & Rue", "url": f"{OPEN}/artist/artist1"},
-    ],
-    "from": {"name": "Weather, Mostly", "url": f"{OPEN}/album/album1"},
-    "image": f"{ART}/300",
-    "explicit": True,
-    "progress_ms": 134_749,
-    "duration_ms": 245_581,
-}
-NOTHING: Payload = dict.fromkeys(THE_TRACK)
+NONE = ("kind", "title", "url", "from", "image", "progress_ms", "duration_ms")
+NOTHING: Payload = dict.fromkeys(NONE)
 NOTHING |= {"state": "nothing", "by": [], "explicit": False}
+
+
+def playing(kind: str, title: str, **more: Any) -> Payload:
+    now = {"state": "playing", "kind": kind, "title": title, "progress_ms": 134_749}
+    return NOTHING | now | more
+
+
+THE_TRACK = playing("track", "Second-Best Umbrella", explicit=True, duration_ms=245_581)
+THE_TRACK |= {"url": f"{OPEN}/track/track1", "image": f"{ART}/300"}
+THE_TRACK |= {"from": {"name": "Weather, Mostly", "url": f"{OPEN}/album/album1"}}
+THE_TRACK["by"] = [
+    {"name": name, "url": f"{OPEN}/artist/artist1"}
+    for name in ("Odile Marsh", "Halden & Rue")
+]
 UNNAMED = dict(NOTHING, state="unknown", progress_ms=134_749)
 THE_AD = dict(NOTHING, state="ad", progress_ms=134_749)
 UNNAMED_TRACK = dict(THE_TRACK, state="unknown", title=None)
-THE_FILE = NOTHING | {
-    "state": "playing",
-    "kind": "local",
-    "title": "Kitchen Demo",
-    "by": [{"name": "The Neighbours", "url": None}],
-    "from": {"name": "Phone Recordings", "url": None},
-    "progress_ms": 22_000,
-    "duration_ms": 22_000,
-}
+THE_FILE = playing("local", "Kitchen Demo", progress_ms=22_000, duration_ms=22_000)
+THE_FILE |= {"by": [{"name": "The Neighbours", "url": None}]}
+THE_FILE |= {"from": {"name": "Phone Recordings", "url": None}}
 PHONE = {"name": "Phone", "url": None}
 BY_URI = THE_FILE | {"title": "Kitchen Demo, take 4", "from": PHONE}
 NAMELESS = THE_FILE | {"title": "Local file", "by": [], "from": None}
 THE_SHOW = {"name": "Kitchen Questions", "url": f"{OPEN}/show/show1"}
-THE_EPISODE = NOTHING | {
-    "state": "playing",
-    "kind": "episode",
-    "title": "Why Does the Fridge Hum?",
-    "url": f"{OPEN}/episode/episode1",
-    "by": [THE_SHOW],
-    "from": THE_SHOW,
-    "image": f"{ART}/320",
-    "progress_ms": 134_749,
-    "duration_ms": 1_800_000,
-}
+THE_EPISODE = playing("episode", "Why Does the Fridge Hum?", duration_ms=1_800_000)
+THE_EPISODE |= {"url": f"{OPEN}/episode/episode1", "image": f"{ART}/320"}
+THE_EPISODE |= {"by": [THE_SHOW], "from": THE_SHOW}
 THE_LONELY = THE_EPISODE | {"by": [], "from": None, "image": None}
 THE_EPISODE_OF_BOOK = dict(THE_EPISODE, kind="chapter", image=f"{ART}/640")
 ADA = {"name": "Ada", "url": None}
@@ -143,9 +122,7 @@ PAYLOADS: dict[str, tuple[Payload | None, Payload]] = {
     "local file": (player(FILE), THE_FILE),
     "local file by its uri": (player(dict(FILE, is_local=None)), THE_FILE),
     "untagged": (player(UNTAGGED), BY_URI),
-    "untagged, paused": (player(UNTAGGED, **PAUSE), dict(BY_URI, state="paused")),
     "untagged, with colons": (player(COLONS), dict(NAMELESS, title="Take 5: The End")),
-    "nameless, paused": (player(NO_NAME, **PAUSE), dict(NAMELESS, state="paused")),
     "nameless, without a uri": (player(dict(UNTAGGED, uri=None)), NAMELESS),
     "episode": (player(EPISODE, "episode"), THE_EPISODE),
     "episode with a track's fields": (player(TRACKLIKE, "episode"), THE_EPISODE),
@@ -157,12 +134,9 @@ PAYLOADS: dict[str, tuple[Payload | None, Payload]] = {
     "chapter of an audiobook": (player(CHAPTER, "episode"), THE_CHAPTER),
     "chapter with an author": (player(SIGNED, "episode"), dict(THE_CHAPTER, by=[ADA])),
     "ad": (player(None, "ad"), THE_AD),
-    "ad with a track": (player(SONG, "ad"), THE_AD),
     "ad by its item": (player(dict(SONG, type="ad")), THE_AD),
     "unknown": (player(None, "unknown", timestamp=0), UNNAMED),
-    "track not told": (player(None), dict(UNNAMED, kind="track")),
     "new type": (player(HOLOGRAM, "hologram"), dict(THE_TRACK, kind="hologram")),
-    "new type beside a track": (player(SONG, "hologram"), THE_TRACK),
     "idle device": (player(None, "unknown", **IDLE), NOTHING),
     "idle after a track": (player(None, **PAUSE), NOTHING),
     "idle after an ad": (player(None, "ad", **IDLE), NOTHING),
@@ -170,12 +144,7 @@ PAYLOADS: dict[str, tuple[Payload | None, Payload]] = {
 }
 
 
-@pytest.mark.parametrize(("payload", "expected"), PAYLOADS.values(), ids=PAYLOADS)
-def test_known_answer_is_read(payload: Payload | None, expected: Payload) -> None:
-    assert told(payload) == expected
-
-
-def test_every_known_answer_is_shown(
+def test_every_known_answer_is_read_and_shown(
     browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
     browser.log_in()
@@ -183,18 +152,12 @@ def test_every_known_answer_is_shown(
         clock.advance(2.5)
         spotify.play(payload)
         answer = browser.json()
-        assert flaw(answer) is None, name
         assert answer == expected | {"poll_after_ms": answer["poll_after_ms"]}, name
-        page = browser.get("/").get_data(as_text=True)
-        assert f'data-state="{expected["state"]}"' in page, name
-        assert str(escape(expected["title"] or "")) in page, name
+        page = browser.get("/")
+        assert shown(page) == expected["state"], name
+        assert str(escape(expected["title"] or "")) in page.text, name
         assert spotify.calls[-1].query == {"additional_types": "track,episode"}
     assert spotify.count("player") == len(PAYLOADS)
-
-
-@pytest.mark.parametrize("payload", [{}, [], [player(SONG)], "x", 0, {"error": {}}])
-def test_answer_that_is_no_player_answer_is_not_read(payload: Any) -> None:
-    assert read(payload) is None
 
 
 # ---- Mutants: every field of every kind of answer dropped, nulled and retyped
@@ -209,25 +172,21 @@ DECISIVE |= {("item", name) for name in ("show", "audiobook", "release_date")}
 DECISIVE |= {("item", "show", "total_episodes")}
 
 
-def flaw(now: Payload) -> str | None:
-    """Name the field of an answer of /now-playing that has a wrong form, if any."""
+def is_well_formed(now: Payload) -> bool:
     links = [*now["by"], *([now["from"]] if now["from"] else [])]
     urls = [now["url"], *(link["url"] for link in links)]
     titles = [now["title"]] if now["state"] in ("playing", "paused") else []
     texts = [*titles, *(link["name"] for link in links)]
     times = [now["progress_ms"], now["duration_ms"]]
-    checks = {
-        "keys": now.keys() == NOTHING.keys() | {"poll_after_ms"},
-        "state": now["state"] in STATES,
-        "kind": isinstance(now["kind"], (str, type(None))),
-        "texts": all(text and isinstance(text, str) for text in texts),
-        "urls": all(url is None or url.startswith(f"{OPEN}/") for url in urls),
-        "image": (now["image"] or ART).startswith(ART),
-        "explicit": type(now["explicit"]) is bool,
-        "times": all(ms is None or (type(ms) is int and ms >= 0) for ms in times),
-        "poll_after_ms": type(now["poll_after_ms"]) is int and now["poll_after_ms"] > 0,
-    }
-    return next((name for name, fine in checks.items() if not fine), None)
+    return (
+        now["state"] in {"playing", "paused", "nothing", "ad", "unknown"}
+        and isinstance(now["kind"], (str, type(None)))
+        and all(text and isinstance(text, str) for text in texts)
+        and all(url is None or url.startswith(f"{OPEN}/") for url in urls)
+        and (now["image"] or ART).startswith(ART)
+        and type(now["explicit"]) is bool
+        and all(ms is None or (type(ms) is int and ms >= 0) for ms in times)
+    )
 
 
 def mutants(value: Any) -> Iterator[tuple[Path, Any]]:
@@ -253,11 +212,8 @@ def test_no_mutant_is_read_as_something_else(name: str) -> None:
         json.dumps(now, allow_nan=False).encode()
         changed = any(now[it] != before[it] for it in ("state", "kind", "title"))
         idle = mutant.get("item") is None and mutant.get("is_playing") is False
-        if (
-            flaw(now | {"poll_after_ms": 1})
-            or (changed and path not in DECISIVE)
-            or (now["state"] == "nothing") != idle
-        ):
+        kept = path in DECISIVE or not changed
+        if not (is_well_formed(now) and kept and (now["state"] == "nothing") == idle):
             wrong.append((path, now))
     assert wrong == []
 
@@ -265,33 +221,29 @@ def test_no_mutant_is_read_as_something_else(name: str) -> None:
 # ---- Hostile text, links and pictures
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>"
-TEXTS = [MARKUP, "\" onload='alert(1)' x=\"", "&lt;b&gt; &amp; {{ 7 * 7 }} {% raw %}"]
-TEXTS += ["\u202e\u05e9\u05dc\u05d5\u05dd\u202c", "a\0b", "a\ud800b", "a\udc00\ud83db"]
-PLACES: dict[str, Callable[[str], Payload]] = {
-    "title": lambda text: SONG | {"name": text},
-    "artist": lambda text: SONG | {"artists": [thing("artist", text)]},
-    "artist without a link": lambda text: SONG | {"artists": [{"name": text}]},
-    "album": lambda text: SONG | {"album": ALBUM | {"name": text}},
-    "album without a link": lambda text: SONG | {"album": {"name": text}},
-    "show": lambda text: EPISODE | {"show": SHOW | {"name": text}},
-    "kind": lambda text: SONG | {"type": text, "name": None},
-}
-HOSTILE = [("title", text) for text in TEXTS] + [(place, MARKUP) for place in PLACES]
+TEXTS = [MARKUP, "\" onload='alert(1)' x=\"", "&lt;b&gt; {{ 7 * 7 }}"]
+TEXTS += ["a\0b", "a\ud800b"]
 
 
 def test_hostile_text_is_shown_as_text(
     browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
+    """As a title, in links and without one, and as a kind."""
     browser.log_in()
-    for place, text in HOSTILE:
-        clock.advance(2.5)
-        spotify.play(player(PLACES[place](text)))
-        shown = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-        told_as_json = browser.get("/now-playing").get_data(as_text=True)
-        assert json.dumps(shown) in told_as_json, place
-        page = browser.get("/").get_data().decode("utf-8")
-        assert str(escape(shown)) in page, place
-        assert shown == escape(shown) or shown not in page, place
+    for text in TEXTS:
+        seen = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+        link, plain = thing("show", text), {"name": text}
+        for count, item in (
+            (3, SONG | {"name": text, "artists": [link], "album": plain}),
+            (2, EPISODE | {"show": link}),
+            (1, SONG | {"type": text, "name": None}),
+        ):
+            clock.advance(2.5)
+            spotify.play(player(item))
+            assert browser.get("/now-playing").text.count(json.dumps(seen)) == count
+            page = browser.get("/").text
+            assert page.count(str(escape(seen))) >= count
+            assert seen == escape(seen) or seen not in page
 
 
 def test_long_text_and_long_lists_are_cut() -> None:
@@ -303,51 +255,40 @@ def test_long_text_and_long_lists_are_cut() -> None:
     assert now.image == f"{ART}/50"
 
 
-WRONG_URLS = """
+WRONG = """
 javascript:alert(1)//https://HOST/  data:image/svg+xml,https://HOST/  http://HOST/x
 //HOST/x  /x  https://x@HOST/x  https://HOST@evil.com/x  https://HOST:x@evil.com/x
 https://HOST.evil.com/x  https://evil.com/https://HOST/  https://evil.com?.HOST/x
 https://evil.com#.HOST/x  https://evil.com\\.HOST/  https://HOST\\@evil.com/
 https://[HOST/x  https://HOST/"onclick="alert(1)  https://HOST/'><script>alert(1)</script>
 https://HOST/\u202ekcart  https://\u2139HOST/x  https://evilscdn.co/x"""
+BLANKS = (" https://HOST/", "https://HOST/a b", "https://HOST/\n")
+WRONG_URLS = [*WRONG.split(), *BLANKS, "https://HOST/" + "a" * 5_000]
 
 
-def wrong_urls(host: str) -> list[Any]:
-    urls = [f" https://{host}/", f"https://{host}/a b", f"https://{host}/\n"]
-    urls += [
-        f"https://{host}/" + "a" * 5_000,
-        *WRONG_URLS.replace("HOST", host).split(),
-    ]
-    return [*urls, None, 7, [f"https://{host}/"]]
-
-
-@pytest.mark.parametrize("url", wrong_urls("open.spotify.com"), ids=repr)
-def test_link_that_leads_elsewhere_is_dropped(url: Any) -> None:
-    bad = {"external_urls": {"spotify": url}}
-    song = SONG | bad | {"artists": [ARTISTS[0] | bad], "album": ALBUM | bad}
-    links = [{"name": "Odile Marsh", "url": None}]
-    album = {"name": "Weather, Mostly", "url": None}
-    assert told(player(song)) == THE_TRACK | {"url": None, "by": links, "from": album}
-
-
-@pytest.mark.parametrize("url", wrong_urls("i.scdn.co"), ids=repr)
-def test_picture_from_elsewhere_is_dropped(url: Any) -> None:
-    bad = {"url": url, "width": 300}
-    for images, shown in ([[bad], None], [[bad, *pictures(64)], f"{ART}/64"]):
-        assert told(player(dict(SONG, album={"images": images})))["image"] == shown
+@pytest.mark.parametrize("url", WRONG_URLS, ids=range(len(WRONG_URLS)))
+def test_address_that_leads_elsewhere_is_dropped(url: str) -> None:
+    """Of a link and of a picture; the next picture takes its place."""
+    bad = {"external_urls": {"spotify": url.replace("HOST", "open.spotify.com")}}
+    picture = {"url": url.replace("HOST", "i.scdn.co"), "width": 300}
+    album = ALBUM | bad | {"images": [picture, *pictures(64)]}
+    song = SONG | bad | {"artists": [ARTISTS[0] | bad], "album": album}
+    assert told(player(song)) == THE_TRACK | {
+        "url": None,
+        "by": [{"name": "Odile Marsh", "url": None}],
+        "from": {"name": "Weather, Mostly", "url": None},
+        "image": f"{ART}/64",
+    }
 
 
 @pytest.mark.parametrize(
     ("url", "art_origin", "shown"),
     [
-        ("https://i.scdn.co/image/1", None, True),
-        ("https://mosaic.scdn.co/300/1", None, True),
         ("https://image-cdn-ak.spotifycdn.com/1", "http://x:1", True),
         ("http://x:1/art/1.svg?size=300", "http://x:1", True),
         ("http://x:1/art/1.svg?size=300", None, False),
         ("http://x:11/art/1.svg?size=300", "http://x:1", False),
         ("http://x:1@evil.com/", "http://x:1", False),
-        ('http://x:1/" onerror="alert(1)', "http://x:1", False),
     ],
 )
 def test_pictures_of_spotify_and_of_the_configured_api_are_shown(
@@ -358,19 +299,10 @@ def test_pictures_of_spotify_and_of_the_configured_api_are_shown(
     assert now.image == (url if shown else None)
 
 
-@pytest.mark.parametrize(
-    ("widths", "chosen"),
-    [
-        ([640, 300, 64], 300),
-        ([64, 300, 640], 300),
-        ([640, 299, 64], 640),
-        ([64, 160], 160),
-        ([None, 64], 64),
-        ([None], None),
-    ],
-)
-def test_smallest_picture_of_300_px_is_chosen_or_else_the_largest(
-    widths: list[int | None], chosen: int | None
-) -> None:
-    album = ALBUM | {"images": pictures(*widths)}
-    assert told(player(SONG | {"album": album}))["image"] == f"{ART}/{chosen}"
+def test_smallest_picture_of_300_px_is_chosen_or_else_the_largest() -> None:
+    for widths, chosen in (
+        *(([640, 300, 64], 300), ([64, 300, 640], 300), ([640, 299, 64], 640)),
+        *(([64, 160], 160), ([None, 64], 64)),
+    ):
+        album = ALBUM | {"images": pictures(*widths)}
+        assert told(player(SONG | {"album": album}))["image"] == f"{ART}/{chosen}"
