@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from random import randrange
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask
 from jinja2.bccache import Bucket, BytecodeCache
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from app import create_app
@@ -39,7 +43,20 @@ class CompiledOnce(BytecodeCache):
         self._compiled[bucket.key] = bucket.bytecode_to_string()
 
 
+class Route(Rule):
+    """A route whose builder of URLs was compiled for the first app that has it."""
+
+    _compiled: ClassVar[dict[tuple[str, bool], Any]] = {}
+
+    def _compile_builder(self, append_unknown: bool = True) -> Any:
+        key = self.rule, append_unknown
+        if key not in self._compiled:
+            self._compiled[key] = super()._compile_builder(append_unknown)
+        return self._compiled[key]
+
+
 Flask.jinja_options = {"bytecode_cache": CompiledOnce()}
+Flask.url_rule_class = Route
 
 
 class Clock:
@@ -158,9 +175,8 @@ def flow(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def spotify(clock: Clock) -> Iterator[StandIn]:
-    with StandIn(
-        client_id=CLIENT_ID, client_secret=SECRET, clock=clock.time
-    ) as stand_in:
+    stand_in = StandIn(client_id=CLIENT_ID, client_secret=SECRET, clock=clock.time)
+    with stand_in:
         yield stand_in
 
 
@@ -212,6 +228,15 @@ def browser(app: Flask, spotify: StandIn) -> Browser:
 def other(app: Flask, spotify: StandIn) -> Browser:
     """Somebody else's browser."""
     return Browser(app, spotify)
+
+
+def free_port() -> int:
+    """Return a port that nobody uses, of those that systems do not give out unasked."""
+    while True:
+        with suppress(OSError):
+            address = "127.0.0.1", randrange(10_000, 32_000)
+            with socket.create_server(address):
+                return address[1]
 
 
 def needs(what: str, there: bool) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import redis
 
+from tests.conftest import free_port
+
 
 class RedisServer:
     """A server that can be frozen, killed and started again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
-        self._folder, self.url = folder, f"redis://127.0.0.1:{self.port}/0"
+        self._folder, self.port = folder, free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> RedisServer:
         command = f"redis-server --bind 127.0.0.1 --save --port {self.port}"

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from stand_in import StandIn
-from tests.conftest import CLIENT_ID, needs
+from tests.conftest import CLIENT_ID, free_port, needs
 from tests.redis_server import RedisServer
 from tests.wire import hold
 
@@ -37,14 +37,9 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(SETTINGS, ""), "PATH": path, **settings}
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return str(probe.getsockname()[1])
-
-
 def run(command: str = APP, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the app with settings that it refuses."""
-    env = environment({"PORT": free_port(), **settings})
+    env = environment({"PORT": str(free_port()), **settings})
     return subprocess.run(
         f"exec {command}",
         shell=True,
@@ -61,14 +56,13 @@ class Server:
     """The app in a process of its own, started by a command as people type it."""
 
     def __init__(self, log: Path, command: str = APP, **settings: str) -> None:
-        port = free_port()
-        self.port, self._log = int(port), log / "log"
+        self.port, self._log = free_port(), log / "log"
         self._log.touch()
         self.process = subprocess.Popen(
             f"exec 2>>{self._log}; exec {command}",
             shell=True,
             cwd=HOME,
-            env=environment({"PORT": port, **settings}),
+            env=environment({"PORT": str(self.port), **settings}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -79,7 +73,13 @@ class Server:
                 self.get("/healthz")
                 return
             except ConnectionError:
-                assert self.process.poll() is None, self.log
+                assert self.runs(), self.log
+
+    def runs(self) -> bool:
+        """Tell whether it has not ended, nor does within a moment."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.02)
+        return self.process.returncode is None
 
     @property
     def said(self) -> IO[str]:
@@ -310,7 +310,7 @@ def test_a_worker_that_is_killed_comes_back_and_logins_are_kept(
     assert len(before) == 2
     os.kill(before[0], signal.SIGKILL)
     while set(server.workers()) <= set(before):
-        assert server.process.poll() is None
+        assert server.runs()
     answers = 0
     while answers < 20:
         with suppress(ConnectionError):  # one that the killed worker had in its queue
