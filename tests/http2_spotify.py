@@ -7,13 +7,14 @@ import re
 import ssl
 from contextlib import suppress
 from pathlib import Path
-from socketserver import BaseRequestHandler, ThreadingTCPServer
-from threading import Thread
+from socketserver import BaseRequestHandler
 from typing import Any, NamedTuple
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived, StreamEnded
+
+from tests.wire import LocalServer
 
 
 class Asked(NamedTuple):
@@ -24,7 +25,7 @@ class Asked(NamedTuple):
     path: str
 
 
-class TlsSpotify(ThreadingTCPServer):
+class TlsSpotify(LocalServer):
     """Everybody's name is their code, and everybody plays the song of that name.
 
     protocol: h2 or http/1.1. trick: what to do at the next request: "429", "vanish"
@@ -32,14 +33,12 @@ class TlsSpotify(ThreadingTCPServer):
     bytes to send ahead of the answer.
     """
 
-    daemon_threads = True
-
     def __init__(self, certificate: Path, protocol: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Connection)
+        super().__init__(_Connection)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate)
         self.context.set_alpn_protocols([protocol])
-        self.accounts_url = f"https://127.0.0.1:{self.server_address[1]}"
+        self.accounts_url = f"https://127.0.0.1:{self.port}"
         self.api_url = f"{self.accounts_url}/v1"
         self.protocol, self.connections = protocol, 0
         self.asked: list[Asked] = []
@@ -48,26 +47,15 @@ class TlsSpotify(ThreadingTCPServer):
     def grant(self, person: str, **_: str) -> str:
         return person
 
-    def __enter__(self) -> TlsSpotify:
-        Thread(target=self.serve_forever, args=(0.005,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
 
 def answer(path: str, request: str) -> bytes:
     """Return what Spotify answers whoever has sent this request."""
     name = re.findall(r"(?:Bearer |code=|refresh_token=)(\w+)", request)[0]
     token = {"access_token": name, "refresh_token": name, "token_type": "Bearer"}
-    answers: dict[str, Any] = {
-        "/api/token": token | {"expires_in": 3600, "scope": ""},
-        "/v1/me/": {"id": name, "display_name": name},
-        "/v1/me": {"id": name, "display_name": name},
-    }
     song = {"item": {"name": f"Song of {name}"}, "is_playing": True}
-    return json.dumps(answers.get(path, song)).encode()
+    if path == "/api/token":
+        return json.dumps(token | {"expires_in": 3600, "scope": ""}).encode()
+    return json.dumps(song if "player" in path else {"id": name}).encode()
 
 
 class _Connection(BaseRequestHandler):
@@ -110,13 +98,10 @@ class _Connection(BaseRequestHandler):
                     return
                 if isinstance(trick, bytes):
                     self.tls.sendall(http2.data_to_send() + trick)
-                status = "429" if trick == "429" else "200"
-                http2.send_headers(
-                    event.stream_id, [(":status", status), ("retry-after", "7")]
-                )
+                status = ":status", "429" if trick == "429" else "200"
+                http2.send_headers(event.stream_id, [status, ("retry-after", "7")])
                 http2.send_data(event.stream_id, body, end_stream=True)
                 if trick == "go away":
                     http2.close_connection()
-                    self.tls.sendall(http2.data_to_send())
-                    return
+                    return self.tls.sendall(http2.data_to_send())
             self.tls.sendall(http2.data_to_send())

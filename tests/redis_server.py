@@ -1,15 +1,20 @@
-"""A real redis-server on a free port, for the tests that need one."""
+"""A real redis-server on a free port, and a proxy that fails before it."""
 
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
+from socketserver import StreamRequestHandler
+from threading import Event, Thread
 from typing import Any
 
 import redis
 
 from tests.conftest import free_port
+from tests.wire import LocalServer
 
 
 class RedisServer:
@@ -49,3 +54,53 @@ class RedisServer:
             left = self.client.pttl(key)
             if left >= 0:  # -1: for ever
                 self.client.pexpire(key, max(0, int(left - 1000 * seconds)))
+
+
+class RedisProxy(LocalServer):
+    """Passes commands on to the Redis at the port, unless told to fail.
+
+    faults: by command in upper case, "refuse", "drop" (the connection), "lose" (the
+    answer) or "hang" (until healed).
+    """
+
+    def __init__(self, redis_port: int) -> None:
+        super().__init__(_Connection)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.redis_port, self.faults = redis_port, dict[str, str]()
+        self.healed = Event()
+
+    def heal(self) -> None:
+        self.faults.clear()
+        self.healed.set()
+        self.healed = Event()
+
+
+class _Connection(StreamRequestHandler):
+    server: RedisProxy
+    muted = False
+
+    def handle(self) -> None:
+        address = "127.0.0.1", self.server.redis_port
+        with suppress(OSError), socket.create_connection(address) as redis:
+            Thread(target=self._answer, args=(redis,), daemon=True).start()
+            while line := self.rfile.readline():
+                parts = [line]
+                for _ in range(int(line[1:])):
+                    parts.append(self.rfile.readline())
+                    parts.append(self.rfile.read(int(parts[-1][1:]) + 2))
+                fault = self.server.faults.get(parts[2].decode().strip().upper())
+                self.muted = fault == "lose"
+                if fault == "drop":
+                    return
+                if fault == "hang":
+                    self.server.healed.wait()
+                if fault == "refuse":
+                    self.wfile.write(b"-OOM command not allowed\r\n")
+                else:
+                    redis.sendall(b"".join(parts))
+
+    def _answer(self, redis: socket.socket) -> None:
+        with suppress(OSError):
+            while (data := redis.recv(65536)) and not self.muted:
+                self.connection.sendall(data)
+            self.connection.shutdown(socket.SHUT_RDWR)

@@ -14,15 +14,13 @@ from time import monotonic
 import pytest
 
 from config import Config
-from problems import Problem
 from spotify.client import Account, Token
 from spotify.playback import NowPlaying
 from stand_in import StandIn
 from store import Store, open_store
-from store.memory import AUTH_SECONDS, SAFE_SECONDS, USER_SECONDS
+from store.memory import AUTH_SECONDS, USER_SECONDS
 from tests.conftest import Browser, Clock, MakeApp, needs
-from tests.redis_proxy import RedisProxy
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisProxy, RedisServer
 from tests.wire import hold
 from users import User
 
@@ -56,6 +54,7 @@ def redis(redis_server: RedisServer) -> RedisServer:
 def proxy(redis: RedisServer) -> Iterator[RedisProxy]:
     with RedisProxy(redis.port) as proxy:
         yield proxy
+        proxy.heal()
 
 
 def opened(clock: Clock, url: str | None = None, key: str = SECRET_KEY) -> Store[User]:
@@ -183,44 +182,16 @@ def test_a_pause_ends_by_itself_and_no_shorter_one_ends_it(
 # ---- Dicts
 
 
-@pytest.fixture
-def small(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Store[User]:
-    """A store with room for three of each."""
-    monkeypatch.setattr("store.memory.MOST_USERS", 3)
-    monkeypatch.setattr("store.memory.MOST_AUTHS", 3)
-    return opened(clock)
-
-
-def test_the_least_recently_used_makes_room(small: Store[User]) -> None:
-    for key in "012":
-        small.users.put(key, FULL)
-    assert small.users.get("0")
-    small.users.put("3", FULL)
-    assert [key for key in "0123" if small.users.get(key)] == ["0", "2", "3"]
-
-
-def test_a_login_younger_than_a_minute_is_not_pushed_out(
-    small: Store[User], clock: Clock
+def test_the_least_recently_used_makes_room(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("store.memory.MOST_USERS", 3)
+    users = opened(clock).users
     for key in "012":
-        small.auths.put(key, "verifier")
-    clock.advance(SAFE_SECONDS - 1)
-    with pytest.raises(Problem, match="busy"):
-        small.auths.put("flood", "verifier")
-    clock.advance(1)
-    small.auths.put("3", "verifier")
-    assert [key for key in "0123" if small.auths.pop(key)] == ["1", "2", "3"]
-
-
-def test_memory_gives_back_what_has_expired(clock: Clock) -> None:
-    """C50: two at a time, so that nobody waits for a sweep."""
-    store = opened(clock)
-    for number in range(100):
-        store.users.put(str(number), BARE)
-    clock.advance(USER_SECONDS)
-    for number in range(50):
-        store.users.put(f"new {number}", BARE)
-    assert len(store.users) == 50  # type: ignore[arg-type]
+        users.put(key, FULL)
+    assert users.get("0")
+    users.put("3", FULL)
+    assert [key for key in "0123" if users.get(key)] == ["0", "2", "3"]
 
 
 @pytest.mark.slow
