@@ -14,33 +14,19 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask
-from jinja2.bccache import Bucket, BytecodeCache
+from jinja2 import FileSystemBytecodeCache
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from app import create_app
 from config import Config
 from stand_in import StandIn
-from store import Store, open_store
+from store import open_store
 from users import User
 
 ORIGIN = "http://127.0.0.1:5000"
 CLIENT_ID = "0123456789abcdef0123456789abcdef"
 SECRET = "the-client-secret-of-the-tests"
-
-
-class CompiledOnce(BytecodeCache):
-    """Templates as compiled for the first app; that takes half of a test's time."""
-
-    def __init__(self) -> None:
-        self._compiled: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if code := self._compiled.get(bucket.key):
-            bucket.bytecode_from_string(code)
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._compiled[bucket.key] = bucket.bytecode_to_string()
 
 
 class Route(Rule):
@@ -55,7 +41,8 @@ class Route(Rule):
         return self._compiled[key]
 
 
-Flask.jinja_options = {"bytecode_cache": CompiledOnce()}
+# What is compiled for the first app serves all, or it would take half of the time.
+Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache()}
 Flask.url_rule_class = Route
 
 
@@ -180,14 +167,6 @@ def spotify(clock: Clock) -> Iterator[StandIn]:
         yield stand_in
 
 
-def build_app(config: Config, clock: Clock, store: Store[User] | None = None) -> Flask:
-    """Return an app whose store tests can look into."""
-    store = store or open_store(config, User, clock)
-    app = create_app(config, store, clock)
-    app.extensions["store"] = store
-    return app
-
-
 MakeApp = Callable[..., Flask]
 
 
@@ -208,8 +187,11 @@ def make_app(spotify: StandIn, clock: Clock, request: pytest.FixtureRequest) -> 
         )
         if like:
             settings["secret_key"] = like.secret_key
-        store = like.extensions["store"] if like else None
-        return build_app(replace(config, **settings), clock, store)
+        config = replace(config, **settings)
+        store = like.extensions["store"] if like else open_store(config, User, clock)
+        app = create_app(config, store, clock)
+        app.extensions["store"] = store  # so that tests can look into it
+        return app
 
     return make
 

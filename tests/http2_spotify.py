@@ -1,4 +1,4 @@
-"""A Spotify over TLS, in HTTP/2 or HTTP/1.1, that notes which connection is used."""
+"""A Spotify over TLS and HTTP/2 that notes which connection is used."""
 
 from __future__ import annotations
 
@@ -28,20 +28,18 @@ class Asked(NamedTuple):
 class TlsSpotify(LocalServer):
     """Everybody's name is their code, and everybody plays the song of that name.
 
-    protocol: h2 or http/1.1. trick: what to do at the next request: "429", "vanish"
-    (end the connection without an answer), "go away" (end it after the answer), or
-    bytes to send ahead of the answer.
+    trick: what to do at the next request: "vanish" (end the connection without an
+    answer), "go away" (end it after the answer), or bytes to send ahead of the answer.
     """
 
-    def __init__(self, certificate: Path, protocol: str) -> None:
+    def __init__(self, certificate: Path) -> None:
         super().__init__(_Connection)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate)
-        self.context.set_alpn_protocols([protocol])
+        self.context.set_alpn_protocols(["h2"])
         self.accounts_url = f"https://127.0.0.1:{self.port}"
         self.api_url = f"{self.accounts_url}/v1"
-        self.protocol, self.connections = protocol, 0
-        self.asked: list[Asked] = []
+        self.asked, self.connections = list[Asked](), 0
         self.trick: str | bytes = ""
 
     def grant(self, person: str, **_: str) -> str:
@@ -65,21 +63,10 @@ class _Connection(BaseRequestHandler):
         wrap = self.server.context.wrap_socket
         with suppress(OSError), wrap(self.request, True) as self.tls:
             self.server.connections += 1
-            self.number = self.server.connections
-            if self.server.protocol == "h2":
-                self._speak_http2()
-            while request := self.tls.recv(65536).decode():
-                body = answer(*self._note(*request.split(" ", 2)[:2])[:1], request)
-                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-                self.tls.sendall(head + body)
+            self._speak_http2(self.server.connections)
+            self.tls.recv(65536)  # what libcurl sends after its request
 
-    def _note(self, method: str, path: str) -> tuple[str, str | bytes]:
-        path = path.partition("?")[0]
-        self.server.asked.append(Asked(self.number, method, path))
-        trick, self.server.trick = self.server.trick, ""
-        return path, trick
-
-    def _speak_http2(self) -> None:
+    def _speak_http2(self, number: int) -> None:
         http2 = H2Connection(H2Configuration(False, "utf-8"))
         http2.initiate_connection()
         self.tls.sendall(http2.data_to_send())
@@ -91,15 +78,16 @@ class _Connection(BaseRequestHandler):
                 if not isinstance(event, StreamEnded):
                     continue
                 headers = asked.pop(event.stream_id)
-                path, trick = self._note(headers[":method"], headers[":path"])
+                path = headers[":path"].partition("?")[0]
+                self.server.asked.append(Asked(number, headers[":method"], path))
+                trick, self.server.trick = self.server.trick, ""
                 bearer = headers.get("authorization", "")
                 body = answer(path, f"{bearer} {data.decode('latin-1')}")
                 if trick == "vanish":
                     return
                 if isinstance(trick, bytes):
                     self.tls.sendall(http2.data_to_send() + trick)
-                status = ":status", "429" if trick == "429" else "200"
-                http2.send_headers(event.stream_id, [status, ("retry-after", "7")])
+                http2.send_headers(event.stream_id, [(":status", "200")])
                 http2.send_data(event.stream_id, body, end_stream=True)
                 if trick == "go away":
                     http2.close_connection()

@@ -7,7 +7,7 @@ import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from socketserver import StreamRequestHandler
+from socketserver import BaseRequestHandler
 from threading import Event, Thread
 from typing import Any
 
@@ -75,7 +75,7 @@ class RedisProxy(LocalServer):
         self.healed = Event()
 
 
-class _Connection(StreamRequestHandler):
+class _Connection(BaseRequestHandler):
     server: RedisProxy
     muted = False
 
@@ -83,24 +83,23 @@ class _Connection(StreamRequestHandler):
         address = "127.0.0.1", self.server.redis_port
         with suppress(OSError), socket.create_connection(address) as redis:
             Thread(target=self._answer, args=(redis,), daemon=True).start()
-            while line := self.rfile.readline():
-                parts = [line]
-                for _ in range(int(line[1:])):
-                    parts.append(self.rfile.readline())
-                    parts.append(self.rfile.read(int(parts[-1][1:]) + 2))
-                fault = self.server.faults.get(parts[2].decode().strip().upper())
+            # Each command arrives in one piece, because they are small.
+            while command := self.request.recv(65536):
+                fault = self.server.faults.get(
+                    command.split(b"\r\n")[2].decode().upper()
+                )
                 self.muted = fault == "lose"
                 if fault == "drop":
                     return
                 if fault == "hang":
                     self.server.healed.wait()
                 if fault == "refuse":
-                    self.wfile.write(b"-OOM command not allowed\r\n")
+                    self.request.sendall(b"-OOM command not allowed\r\n")
                 else:
-                    redis.sendall(b"".join(parts))
+                    redis.sendall(command)
 
     def _answer(self, redis: socket.socket) -> None:
         with suppress(OSError):
             while (data := redis.recv(65536)) and not self.muted:
-                self.connection.sendall(data)
-            self.connection.shutdown(socket.SHUT_RDWR)
+                self.request.sendall(data)
+            self.request.shutdown(socket.SHUT_RDWR)

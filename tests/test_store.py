@@ -82,15 +82,6 @@ def let_pass(shared: RedisServer | None, clock: Clock) -> Pass:
 # ---- The contract
 
 
-def test_nothing_is_there_at_first(store: Store[User]) -> None:
-    assert store.auths.pop("a") is None
-    assert store.users.get("a") is None
-    assert store.users.update("a", lambda user: FULL) is None
-    assert store.users.get("a") is None
-    assert store.paused("api") == 0
-    assert store.ready()
-
-
 def test_a_user_comes_back_as_it_went_in(store: Store[User]) -> None:
     in_trouble = replace(BARE, account=Account(None, "x"), problem="unreachable")
     for user in (FULL, BARE, in_trouble):

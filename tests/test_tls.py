@@ -30,12 +30,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tls(
-    certificate: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[TlsSpotify]:
-    """A Spotify that is trusted, and speaks HTTP/2 unless told otherwise."""
+def tls(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TlsSpotify]:
+    """A Spotify that is trusted."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with TlsSpotify(certificate, getattr(request, "param", "h2")) as spotify:
+    with TlsSpotify(certificate) as spotify:
         yield spotify
 
 
@@ -63,7 +61,7 @@ def mika(robin: Browser) -> Browser:
 def test_a_server_that_nobody_vouches_for_gets_no_secret(
     certificate: Path, make_app: MakeApp
 ) -> None:
-    with TlsSpotify(certificate, "h2") as spotify:
+    with TlsSpotify(certificate) as spotify:
         assert visitor(make_app, spotify).log_in().status_code == 502
         assert spotify.asked == []
 
@@ -80,14 +78,6 @@ def test_over_http2_people_share_a_connection_but_no_token_request_does(
     assert len(gets) == 2  # the first one shows that it could have been kept
     assert len(set(posts)) == 2
     assert tls.connections == 4
-
-
-@pytest.mark.parametrize("tls", ["http/1.1"], indirect=True)
-def test_over_http1_no_connection_serves_two_requests(
-    robin: Browser, tls: TlsSpotify
-) -> None:
-    assert robin.json()["title"] == "Song of robin"
-    assert tls.connections == len(tls.asked) == 3
 
 
 @pytest.mark.parametrize("trick", ["go away", "vanish"])
@@ -135,19 +125,6 @@ def test_frames_that_nobody_asked_for_reach_nobody(
         assert last in ("Song of mika", None)
         clock.advance(20)
     assert last == "Song of mika"
-
-
-def test_a_rate_limit_over_http2_is_kept_to(
-    robin: Browser, tls: TlsSpotify, clock: Clock
-) -> None:
-    tls.trick = "429"
-    for _ in range(2):
-        answer = robin.get("/now-playing")
-        assert answer.headers["Retry-After"] == "7"
-        assert answer.get_json()["error"] == "rate_limited"
-    assert [asked.method for asked in tls.asked] == ["POST", "GET", "GET"]
-    clock.advance(7)
-    assert robin.json()["state"] == "playing"
 
 
 @pytest.mark.parametrize("excepted", [False, True])
