@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from socket import socket
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Event, Semaphore, Thread
@@ -117,36 +115,30 @@ class LocalServer(ThreadingTCPServer):
         super().server_close()
 
 
-class Hold:
-    """Answers that wait until released."""
+class hold:
+    """Holds back the answers of an endpoint until released."""
 
-    def __init__(self) -> None:
-        self._arrivals, self._seen = Semaphore(0), 0
-        self._released = Event()
+    def __init__(self, spotify: StandIn, endpoint: str) -> None:
+        self._holds, self._endpoint = spotify.holds, endpoint
+        self._arrivals, self._released = Semaphore(0), Event()
+
+    def __enter__(self) -> hold:
+        self._holds[self._endpoint] = self.wait
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._holds[self._endpoint]
+        self.release()
 
     def wait(self) -> None:
         """Stay until released."""
         self._arrivals.release()
         self._released.wait()
 
-    def arrived(self, n: int = 1, timeout: float = 10) -> bool:
-        """Wait until n answers are held; False when one takes longer (seconds)."""
-        while self._seen < n and self._arrivals.acquire(timeout=timeout):
-            self._seen += 1
-        return self._seen >= n
+    def arrived(self, n: int = 1) -> bool:
+        """Wait until n more answers are held; False when one takes ten seconds."""
+        return all(self._arrivals.acquire(timeout=10) for _ in range(n))
 
     def release(self) -> None:
         """Let them go, and all that follow."""
         self._released.set()
-
-
-@contextmanager
-def hold(spotify: StandIn, endpoint: str) -> Iterator[Hold]:
-    """Hold back the answers of an endpoint until released."""
-    held = Hold()
-    spotify.holds[endpoint] = held.wait
-    try:
-        yield held
-    finally:
-        del spotify.holds[endpoint]
-        held.release()
