@@ -48,7 +48,10 @@ def refused(status: int, command: str = APP, **settings: str) -> str:
     """Run the app with settings that end it with this status; return what it says."""
     settings = {"PORT": str(free_port()), **settings}
     process = launch(f"exec 2>&1; exec {command}", settings)
-    said = process.communicate(timeout=30)[0]
+    try:
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.terminate()
     assert process.returncode == status
     assert command != APP or "Traceback" not in said
     return said
@@ -115,7 +118,7 @@ class Server:
         page = self.get("/", **person)[2]
         return "".join(re.findall('data-state="([a-z_]+)"', page)[:1])
 
-    def stop(self, *_: object) -> str:
+    def stop(self) -> str:
         """End it, and return its log."""
         self.process.terminate()
         self.process.communicate(timeout=30)
