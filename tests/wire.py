@@ -60,6 +60,7 @@ ODD: dict[str, Failure] = {  # and none of it is an answer
     "chunks cut": raw(b"Transfer-Encoding: chunked", body=b"5\r\n{}"),
     "gzip that is none": zipped(PLAYS),
     "gzip cut": zipped(GZIP[:-20]),
+    "gzip cut in its header": zipped(GZIP[:9]),
     "gzip cut before its first byte": zipped(GZIP[:20]),
     "gzip with a bad sum": zipped(GZIP[:-8] + b"\0" * 8),
     "gzip bomb": zipped(gzip.compress(PLAYS + b" " * 20_000_000, 1)),
