@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from threading import Event, Thread
@@ -51,7 +51,6 @@ class StandIn(Accounts):
     """A website on 127.0.0.1 that behaves as Spotify does, and fails when told to."""
 
     port: int = 0
-    delay = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +76,8 @@ class StandIn(Accounts):
 
     def stop(self, *_: object) -> None:
         """Close the port, and every connection at its next request."""
+        with suppress(OSError):  # wakes the thread; not on macOS, where it looks soon
+            self._server.socket.shutdown(socket.SHUT_RDWR)
         self._server.shutdown()
         self._server.server_close()
         self.heal()
@@ -93,8 +94,7 @@ class StandIn(Accounts):
         """Let an item play, by name, or "programme", a payload, or None for a 204."""
         if isinstance(what, str) and what not in (*self.programme, "programme"):
             raise api_error(400, f"No {what!r} among {', '.join(self.programme)}")
-        others = {} if person is None else self.plays
-        self.plays = {**others, person: (what, self.clock())}
+        self.plays = {**(self.plays if person else {}), person: (what, self.clock())}
 
     def playing(self, person: str) -> Any:
         """Return what the player answers this person; None is a 204."""
@@ -129,7 +129,6 @@ class StandIn(Accounts):
             if times > 1:
                 self.failing[call.endpoint] = how, times - 1
             healed = self._healed[call.endpoint]
-        time.sleep(self.delay)
         self.holds.get(call.endpoint, lambda: None)()
         if times:
             send_failure(how, connection, healed)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from random import randrange
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask
-from jinja2.bccache import Bucket, BytecodeCache
+from jinja2 import FileSystemBytecodeCache
 from werkzeug.test import TestResponse
 
 from app import create_app
 from config import Config
 from stand_in import StandIn
-from store import Store, open_store
+from store import open_store
 from users import User
 
 ORIGIN = "http://127.0.0.1:5000"
@@ -25,21 +28,8 @@ CLIENT_ID = "0123456789abcdef0123456789abcdef"
 SECRET = "the-client-secret-of-the-tests"
 
 
-class CompiledOnce(BytecodeCache):
-    """Templates as compiled for the first app; that takes half of a test's time."""
-
-    def __init__(self) -> None:
-        self._compiled: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if code := self._compiled.get(bucket.key):
-            bucket.bytecode_from_string(code)
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._compiled[bucket.key] = bucket.bytecode_to_string()
-
-
-Flask.jinja_options = {"bytecode_cache": CompiledOnce()}
+# Templates as compiled for the first app, or that would take half of a test's time.
+Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache()}
 
 
 class Clock:
@@ -158,18 +148,9 @@ def flow(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def spotify(clock: Clock) -> Iterator[StandIn]:
-    with StandIn(
-        client_id=CLIENT_ID, client_secret=SECRET, clock=clock.time
-    ) as stand_in:
+    stand_in = StandIn(client_id=CLIENT_ID, client_secret=SECRET, clock=clock.time)
+    with stand_in:
         yield stand_in
-
-
-def build_app(config: Config, clock: Clock, store: Store[User] | None = None) -> Flask:
-    """Return an app whose store tests can look into."""
-    store = store or open_store(config, User, clock)
-    app = create_app(config, store, clock)
-    app.extensions["store"] = store
-    return app
 
 
 MakeApp = Callable[..., Flask]
@@ -192,8 +173,11 @@ def make_app(spotify: StandIn, clock: Clock, request: pytest.FixtureRequest) -> 
         )
         if like:
             settings["secret_key"] = like.secret_key
-        store = like.extensions["store"] if like else None
-        return build_app(replace(config, **settings), clock, store)
+        config = replace(config, **settings)
+        store = like.extensions["store"] if like else open_store(config, User, clock)
+        app = create_app(config, store, clock)
+        app.extensions["store"] = store  # so that tests can look into it
+        return app
 
     return make
 
@@ -212,6 +196,15 @@ def browser(app: Flask, spotify: StandIn) -> Browser:
 def other(app: Flask, spotify: StandIn) -> Browser:
     """Somebody else's browser."""
     return Browser(app, spotify)
+
+
+def free_port() -> int:
+    """Return a port that nobody uses, of those that systems do not give out unasked."""
+    while True:
+        with suppress(OSError):
+            address = "127.0.0.1", randrange(10_000, 32_000)
+            with socket.create_server(address):
+                return address[1]
 
 
 def needs(what: str, there: bool) -> None:

@@ -1,4 +1,4 @@
-"""A Spotify over TLS, in HTTP/2 or HTTP/1.1, that notes which connection is used."""
+"""A Spotify over TLS and HTTP/2 that notes which connection is used."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import re
 import ssl
 from contextlib import suppress
 from pathlib import Path
-from socketserver import BaseRequestHandler, ThreadingTCPServer
-from threading import Thread
+from socketserver import BaseRequestHandler
 from typing import Any, NamedTuple
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived, StreamEnded
+
+from tests.wire import LocalServer
 
 
 class Asked(NamedTuple):
@@ -24,50 +25,35 @@ class Asked(NamedTuple):
     path: str
 
 
-class TlsSpotify(ThreadingTCPServer):
+class TlsSpotify(LocalServer):
     """Everybody's name is their code, and everybody plays the song of that name.
 
-    protocol: h2 or http/1.1. trick: what to do at the next request: "429", "vanish"
-    (end the connection without an answer), "go away" (end it after the answer), or
-    bytes to send ahead of the answer.
+    trick: what to do at the next request: "vanish" (end the connection without an
+    answer), "go away" (end it after the answer), or bytes to send ahead of the answer.
     """
 
-    daemon_threads = True
-
-    def __init__(self, certificate: Path, protocol: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Connection)
+    def __init__(self, certificate: Path) -> None:
+        super().__init__(_Connection)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate)
-        self.context.set_alpn_protocols([protocol])
-        self.accounts_url = f"https://127.0.0.1:{self.server_address[1]}"
+        self.context.set_alpn_protocols(["h2"])
+        self.accounts_url = f"https://127.0.0.1:{self.port}"
         self.api_url = f"{self.accounts_url}/v1"
-        self.protocol, self.connections = protocol, 0
-        self.asked: list[Asked] = []
+        self.asked, self.connections = list[Asked](), 0
         self.trick: str | bytes = ""
 
     def grant(self, person: str, **_: str) -> str:
         return person
-
-    def __enter__(self) -> TlsSpotify:
-        Thread(target=self.serve_forever, args=(0.005,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
 
 
 def answer(path: str, request: str) -> bytes:
     """Return what Spotify answers whoever has sent this request."""
     name = re.findall(r"(?:Bearer |code=|refresh_token=)(\w+)", request)[0]
     token = {"access_token": name, "refresh_token": name, "token_type": "Bearer"}
-    answers: dict[str, Any] = {
-        "/api/token": token | {"expires_in": 3600, "scope": ""},
-        "/v1/me/": {"id": name, "display_name": name},
-        "/v1/me": {"id": name, "display_name": name},
-    }
     song = {"item": {"name": f"Song of {name}"}, "is_playing": True}
-    return json.dumps(answers.get(path, song)).encode()
+    if path == "/api/token":
+        return json.dumps(token | {"expires_in": 3600, "scope": ""}).encode()
+    return json.dumps(song if "player" in path else {"id": name}).encode()
 
 
 class _Connection(BaseRequestHandler):
@@ -77,21 +63,10 @@ class _Connection(BaseRequestHandler):
         wrap = self.server.context.wrap_socket
         with suppress(OSError), wrap(self.request, True) as self.tls:
             self.server.connections += 1
-            self.number = self.server.connections
-            if self.server.protocol == "h2":
-                self._speak_http2()
-            while request := self.tls.recv(65536).decode():
-                body = answer(*self._note(*request.split(" ", 2)[:2])[:1], request)
-                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-                self.tls.sendall(head + body)
+            self._speak_http2(self.server.connections)
+            self.tls.recv(65536)  # what libcurl sends after its request
 
-    def _note(self, method: str, path: str) -> tuple[str, str | bytes]:
-        path = path.partition("?")[0]
-        self.server.asked.append(Asked(self.number, method, path))
-        trick, self.server.trick = self.server.trick, ""
-        return path, trick
-
-    def _speak_http2(self) -> None:
+    def _speak_http2(self, number: int) -> None:
         http2 = H2Connection(H2Configuration(False, "utf-8"))
         http2.initiate_connection()
         self.tls.sendall(http2.data_to_send())
@@ -103,20 +78,18 @@ class _Connection(BaseRequestHandler):
                 if not isinstance(event, StreamEnded):
                     continue
                 headers = asked.pop(event.stream_id)
-                path, trick = self._note(headers[":method"], headers[":path"])
+                path = headers[":path"].partition("?")[0]
+                self.server.asked.append(Asked(number, headers[":method"], path))
+                trick, self.server.trick = self.server.trick, ""
                 bearer = headers.get("authorization", "")
                 body = answer(path, f"{bearer} {data.decode('latin-1')}")
                 if trick == "vanish":
                     return
                 if isinstance(trick, bytes):
                     self.tls.sendall(http2.data_to_send() + trick)
-                status = "429" if trick == "429" else "200"
-                http2.send_headers(
-                    event.stream_id, [(":status", status), ("retry-after", "7")]
-                )
+                http2.send_headers(event.stream_id, [(":status", "200")])
                 http2.send_data(event.stream_id, body, end_stream=True)
                 if trick == "go away":
                     http2.close_connection()
-                    self.tls.sendall(http2.data_to_send())
-                    return
+                    return self.tls.sendall(http2.data_to_send())
             self.tls.sendall(http2.data_to_send())
