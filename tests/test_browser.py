@@ -38,6 +38,8 @@ from tests.conftest import CLIENT_ID, needs
 from tests.test_server import Server
 from tests.wire import hold
 
+pytestmark = pytest.mark.browser
+
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
