@@ -6,10 +6,11 @@ import json
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from queue import Empty, LifoQueue
-from threading import BoundedSemaphore
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -25,6 +26,7 @@ QUEUE_SECONDS = 2.5  # that a call may wait for one of these to end
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
 
+# libcurl's own words may hold the password of a proxy.
 ERRORS = {
     code: name
     for name, code in vars(pycurl).items()
@@ -72,10 +74,10 @@ class Host:
         pause: Callable[[str, float], None],
     ) -> None:
         self._name, self._base, self._paused, self._pause = name, base, paused, pause
-        self._places = BoundedSemaphore(calls + QUEUE_PER_CALL * calls)
-        self._handles: LifoQueue[pycurl.Curl] = LifoQueue()  # each for one call
-        for _ in range(calls):
-            self._handles.put(self._new_handle())
+        self._free = [self._new_handle() for _ in range(calls)]  # each for one call
+        self._most_waiting = QUEUE_PER_CALL * calls
+        self._waiting: deque[SimpleQueue[pycurl.Curl]] = deque()
+        self._mutex = Lock()
 
     def send(self, request: tk.Request, path: str, deadline: float) -> tk.Response:
         """Return an answer with status 200, 204, 400, 401 or 403.
@@ -118,14 +120,7 @@ class Host:
         one request. HTTP/2 tells which request an answer belongs to, as long as the
         server keeps to the protocol.
         """
-        if not self._places.acquire(blocking=False):
-            raise Problem("busy")
-        try:
-            wait = min(QUEUE_SECONDS, deadline - time.monotonic())
-            curl = self._handles.get(timeout=max(wait, 0.0))
-        except Empty:
-            self._places.release()
-            raise Problem("busy") from None
+        curl = self._take(deadline)
         # libcurl repeats what fails on a used connection, but neither a code nor a
         # refresh token may be sent twice: so POST never gets one.
         reuse = method == "GET" and _got_http2(curl)
@@ -136,8 +131,29 @@ class Host:
         finally:
             if reuse and not _got_http2(curl):  # it may have kept one of HTTP/1.1
                 curl = self._new_handle()
-            self._handles.put(curl)
-            self._places.release()
+            with self._mutex:
+                if self._waiting:
+                    self._waiting.popleft().put(curl)
+                else:
+                    self._free.append(curl)
+
+    def _take(self, deadline: float) -> pycurl.Curl:
+        """Take a free handle, or wait for one; who came first gets it first."""
+        with self._mutex:
+            if self._free:
+                return self._free.pop()
+            if len(self._waiting) == self._most_waiting:
+                raise Problem("busy")
+            turn: SimpleQueue[pycurl.Curl] = SimpleQueue()
+            self._waiting.append(turn)
+        wait = min(QUEUE_SECONDS, deadline - time.monotonic())
+        with suppress(Empty):
+            return turn.get(timeout=max(wait, 0.0))
+        with self._mutex:
+            if turn in self._waiting:  # else a handle came just now
+                self._waiting.remove(turn)
+                raise Problem("busy")
+        return turn.get()
 
     def _new_handle(self) -> pycurl.Curl:
         curl = pycurl.Curl()

@@ -127,6 +127,27 @@ def test_frames_that_nobody_asked_for_reach_nobody(
     assert last == "Song of mika"
 
 
+def call_far(make_app: MakeApp, spotify: StandIn) -> None:
+    """Send a code to a host that is not this machine."""
+    far = Browser(make_app(accounts_url="https://spotify.invalid"), spotify)
+    state = far.get("/login").headers["Location"].partition("state=")[2]
+    path = f"/callback?code=x&state={state.partition('&')[0]}"
+    assert far.get(path).status_code == 502
+
+
+def test_password_of_a_proxy_is_in_no_log(
+    make_app: MakeApp,
+    spotify: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Though libcurl quotes the address of a proxy that it can't read."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://robin:canary@127.0.0.1:port")
+    call_far(make_app, spotify)
+    assert "E_COULDNT_RESOLVE_PROXY" in caplog.text
+    assert "canary" not in caplog.text
+
+
 @pytest.mark.parametrize("excepted", [False, True])
 def test_the_proxy_of_the_environment_is_used_but_not_for_this_machine(
     make_app: MakeApp,
@@ -150,10 +171,7 @@ def test_the_proxy_of_the_environment_is_used_but_not_for_this_machine(
             monkeypatch.setenv("NO_PROXY", "other.example,spotify.invalid")
         assert Browser(make_app(), spotify).log_in().status_code == 307
         assert not heard
-        far = Browser(make_app(accounts_url="https://spotify.invalid"), spotify)
-        state = far.get("/login").headers["Location"].partition("state=")[2]
-        path = f"/callback?code=x&state={state.partition('&')[0]}"
-        assert far.get(path).status_code == 502
+        call_far(make_app, spotify)
     if excepted:
         assert not heard
     else:
