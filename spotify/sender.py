@@ -26,6 +26,7 @@ QUEUE_SECONDS = 2.5  # that a call may wait for one of these to end
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
 
+HTTP_VERSION, HTTP_2 = pycurl.INFO_HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2_0
 # libcurl's own words may hold the password of a proxy.
 ERRORS = {
     code: name
@@ -90,7 +91,7 @@ class Host:
         url = self._base + path
         with self._handle(request.method, deadline) as curl:
             try:
-                body = _perform(curl, request, url, deadline)
+                body = _fetch(curl, request, url, deadline)
             except (pycurl.error, ValueError) as error:
                 why = ERRORS.get(error.args[0], error.args[0])
                 log.warning("Spotify: %s %s: %s", request.method, url, why)
@@ -123,14 +124,14 @@ class Host:
         curl = self._take(deadline)
         # libcurl repeats what fails on a used connection, but neither a code nor a
         # refresh token may be sent twice: so POST never gets one.
-        reuse = method == "GET" and _got_http2(curl)
+        reuse = method == "GET" and curl.getinfo(HTTP_VERSION) == HTTP_2
         curl.setopt(pycurl.FRESH_CONNECT, not reuse)
         curl.setopt(pycurl.FORBID_REUSE, not reuse)
         try:
             yield curl
         finally:
-            if reuse and not _got_http2(curl):  # it may have kept one of HTTP/1.1
-                curl = self._new_handle()
+            if reuse and curl.getinfo(HTTP_VERSION) != HTTP_2:
+                curl = self._new_handle()  # the old one may have kept HTTP/1.1
             with self._mutex:
                 if self._waiting:
                     self._waiting.popleft().put(curl)
@@ -167,15 +168,7 @@ class Host:
         return curl
 
 
-def _got_http2(curl: pycurl.Curl) -> bool:
-    """Tell whether the handle's last answer came over HTTP/2."""
-    version: int = curl.getinfo(pycurl.INFO_HTTP_VERSION)
-    return version == pycurl.CURL_HTTP_VERSION_2_0
-
-
-def _perform(
-    curl: pycurl.Curl, request: tk.Request, url: str, deadline: float
-) -> bytes:
+def _fetch(curl: pycurl.Curl, request: tk.Request, url: str, deadline: float) -> bytes:
     """Return the body. Raises pycurl.error, or ValueError for one that is cut short."""
     body = bytearray()
 
