@@ -194,9 +194,7 @@ def _fetch(curl: pycurl.Curl, request: tk.Request, url: str, deadline: float) ->
 
 
 def _content(body: bytes) -> Any:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        content = None
-    # The word null is not an empty answer, so it stays text.
-    return (body.decode("utf-8", "replace") or None) if content is None else content
+    with suppress(ValueError, RecursionError):
+        if (content := json.loads(body)) is not None:
+            return content
+    return body.decode("utf-8", "replace") or None  # the word null stays a word
