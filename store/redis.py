@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import logging
-import math
 import re
 import threading
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import redis
-from cryptography.fernet import Fernet, InvalidToken
-from pydantic import TypeAdapter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -24,11 +19,9 @@ from config import Config
 from problems import Problem
 
 from .memory import AUTH_SECONDS, USER_SECONDS, KeyedLocks
+from .sealing import Seal
 
-VERSION = 4  # of the stored form; any other counts as absent
-SOCKET_SECONDS, PROBE_SECONDS = 0.5, 0.1
-LOCK_MARGIN = 2  # seconds that a lock outlives the visit that holds it
-SAVE_AGAIN_SECONDS = 0.5
+SOCKET_SECONDS, PROBE_SECONDS, SAVE_AGAIN_SECONDS = 0.5, 0.1, 0.5
 
 # Redis runs this in one step; names and values reach it as arguments only.
 SWAP = """
@@ -46,7 +39,6 @@ log = logging.getLogger("now_playing")
 def check_url(url: str) -> None:
     """Raise ValueError, with the fix, unless url is the address of a Redis."""
     try:
-        url.encode()
         if not re.fullmatch(r"[^?]*([?&](db|ssl_\w+)=[^&]*)*", url):
             raise ValueError("an option that could be anything")
         redis.ConnectionPool.from_url(url).make_connection()
@@ -58,17 +50,13 @@ def check_url(url: str) -> None:
 
 
 class RedisTable(Generic[V]):
-    """A table in Redis; its entries expire there, seconds after their last use.
-
-    Every method may raise Problem("unavailable"); else they do what MemoryTable's do.
-    """
+    """What MemoryTable does, in Redis. Any method may raise Problem("unavailable")."""
 
     def __init__(
-        self, store: RedisStore[Any], name: str, seconds: int, kind: type[V]
+        self, store: RedisStore[Any], name: str, seconds: int, seal: Seal[V]
     ) -> None:
         self._store, self._table, self._seconds = store, name, seconds
-        self.clock = store.clock
-        self._json = TypeAdapter(kind)
+        self._seal, self.clock = seal, store.clock
         self._unsaved: dict[str, list[Change[V]]] = {}
 
     def get(self, key: str) -> V | None:
@@ -78,8 +66,9 @@ class RedisTable(Generic[V]):
         return self._read(key, "getdel")
 
     def put(self, key: str, value: V) -> None:
+        name = self._name(key)
         with self._store.reached() as client:
-            client.set(self._name(key), self._seal(key, value), ex=self._seconds)
+            client.set(name, self._seal.close(name, value), ex=self._seconds)
 
     def update(self, key: str, change: Change[V], known: V | None = None) -> V | None:
         try:
@@ -121,7 +110,7 @@ class RedisTable(Generic[V]):
         with self._store.reached() as client:
             while (value := self._open(key, sealed := client.get(name))) is not None:
                 value = change(value)
-                swap = (name, sealed, self._seal(key, value), self._seconds)
+                swap = (name, sealed, self._seal.close(name, value), self._seconds)
                 if client.eval(SWAP, 1, *swap):
                     return value
         return None
@@ -145,26 +134,13 @@ class RedisTable(Generic[V]):
         hashed = hashlib.sha256(key.encode()).hexdigest()
         return f"now_playing:{self._table}:{hashed}{suffix}"
 
-    def _label(self, key: str) -> bytes:
-        """Return what makes a sealed value useless under any other name."""
-        return f"{VERSION} {self._name(key)} ".encode()
-
-    def _seal(self, key: str, value: V) -> bytes:
-        """Return the value, unreadable."""
-        return self._store.fernet.encrypt(
-            self._label(key) + self._json.dump_json(value)
-        )
-
     def _open(self, key: str, sealed: bytes | None) -> V | None:
-        """Return the value with unsaved changes, or None if none was sealed here."""
-        with suppress(InvalidToken, ValueError):
-            opened = self._store.fernet.decrypt(sealed or b"")
-            if opened.startswith(self._label(key)):
-                value = self._json.validate_json(opened.removeprefix(self._label(key)))
-                for change in self._unsaved.get(key, ()):
-                    value = change(value)
-                return value
-        return None
+        """Return what was sealed, with the changes that are still unsaved."""
+        value = self._seal.open(self._name(key), sealed)
+        if value is not None:
+            for change in self._unsaved.get(key, ()):
+                value = change(value)
+        return value
 
 
 class RedisStore(Generic[V]):
@@ -173,16 +149,12 @@ class RedisStore(Generic[V]):
     def __init__(
         self, config: Config, person: type[V], clock: Callable[[], float]
     ) -> None:
-        secret = config.secret_key.encode()
-        key = hmac.digest(secret, b"now_playing redis values", "sha256")
-        self.fernet = Fernet(urlsafe_b64encode(key))
         self.clock = clock  # the one that machines share
         self.locks = KeyedLocks(2 * config.threads)
-        self.lock_seconds = math.ceil(config.deadline) + LOCK_MARGIN
+        self.lock_seconds = int(config.deadline) + 3  # longer than any visit
 
         def connect(seconds: float, retries: int) -> Any:
-            # A connection that died is replaced at once; a slow server is not asked
-            # twice.
+            # A dead connection is replaced at once; a slow server is not asked again.
             retry = Retry(NoBackoff(), retries, (redis.ConnectionError,))
             return redis.Redis.from_url(
                 config.redis_url or "",
@@ -197,8 +169,9 @@ class RedisStore(Generic[V]):
         )
         if not self.ready():
             log.warning("Redis does not answer yet: see REDIS_URL")
-        self.auths = RedisTable(self, "auth", AUTH_SECONDS, str)
-        self.users = RedisTable(self, "user", USER_SECONDS, person)
+        secret = config.secret_key
+        self.auths = RedisTable(self, "auth", AUTH_SECONDS, Seal(secret, str))
+        self.users = RedisTable(self, "user", USER_SECONDS, Seal(secret, person))
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
