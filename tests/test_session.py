@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import sys
 import time
-from contextlib import suppress
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -15,23 +12,10 @@ from flask import Flask, session
 from markupsafe import escape
 from werkzeug.test import TestResponse
 
-from app import create_app
-from config import Config
 from stand_in import StandIn
 from stand_in.failures import answer
-from tests.conftest import CLIENT_ID, ORIGIN, SECRET, Browser, Clock, MakeApp, people
+from tests.conftest import ORIGIN, SECRET, Browser, Clock, MakeApp, people
 from tests.wire import CLOSE
-
-NASTY = [
-    "<script>alert(1)</script>",
-    "\"'><img src=x onerror=alert(1)>",
-    "{{ 7 * 7 }}{% raw %}",
-    "</title></section><h1>owned</h1>",
-    "\u202egnp.exe \u2067\u05e2\u05d1\u2069 🎷🏳️\u200d🌈",
-    "nul\0 and \ud800 alone",
-    "&lt;b&gt; &amp;",
-]
-
 
 # ---- The ID
 
@@ -72,18 +56,22 @@ def test_id_that_a_client_brings_is_never_adopted(
 def test_logout_that_the_person_did_not_want_is_refused(browser: Browser) -> None:
     browser.log_in()
     user_id = browser.user_id
-    unwanted = [{"Purpose": "prefetch"}, {"X_Moz": "prefetch"}]
-    unwanted += [{"Sec_Fetch_Site": "same-origin", "Sec_Purpose": "prefetch"}]
-    unwanted += [{"Sec_Fetch_Site": "cross-site", "Origin": ORIGIN}]
-    unwanted += [{"Sec_Fetch_Site": it} for it in ("same-site", "same-origin, x", "")]
-    unwanted += [{"Origin": "https://evil.example", "Referer": f"{ORIGIN}/"}]
-    for origin in (
-        *("http://127.0.0.1:5001", "http://localhost:5000", "https://127.0.0.1:5000"),
-        *(f"{ORIGIN}.x", f"{ORIGIN}1", f"{ORIGIN}@evil.example/"),
-        f"{ORIGIN}\\@evil.example/",
+    unwanted = [
+        {"Sec_Fetch_Site": "same-origin", "Sec_Purpose": "prefetch"},
+        {"Sec_Fetch_Site": "cross-site", "Origin": ORIGIN},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": ""},
+        {"Origin": "https://evil.example", "Referer": f"{ORIGIN}/"},
+        {"Origin": "null"},
+    ]
+    for source in (
+        "http://127.0.0.1:5001",
+        "https://127.0.0.1:5000",
+        f"{ORIGIN}.x",
+        f"{ORIGIN}@evil.example/",
+        f"https://evil.example/{ORIGIN}/",
     ):
-        unwanted += [{"Origin": origin}, {"Referer": origin}]
-    unwanted += [{"Origin": "null"}, {"Referer": f"https://evil.example/{ORIGIN}/"}]
+        unwanted += [{"Origin": source}, {"Referer": source}]
     for headers in unwanted:
         for method, status in (("GET", 403), ("POST", 403), ("HEAD", 405)):
             response = browser.open(method, "/logout", **headers)
@@ -113,13 +101,11 @@ def test_logout_that_the_person_wanted_ends_the_session(browser: Browser) -> Non
 def test_idle_session_ends_on_the_server(browser: Browser, clock: Clock) -> None:
     """After 30 days without use; each use begins them anew."""
     browser.log_in()
-    for _ in range(3):
+    for _ in range(2):
         clock.advance(30 * 86_400 - 1)
         assert browser.user_id
     clock.advance(30 * 86_400)
-    browser.spotify.forget()
     assert browser.user_id is None
-    assert browser.spotify.calls == []
 
 
 # ---- The cookies
@@ -152,13 +138,6 @@ def test_cookie_from_a_clock_that_is_ahead_is_read(
         patch.setattr("itsdangerous.timed.time.time", lambda: now + 3_600)
         browser.log_in()
     assert browser.user_id
-
-
-def test_abandoned_logins_leave_one_small_cookie(browser: Browser) -> None:
-    for _ in range(9):
-        for cookie in browser.get("/login").headers.getlist("Set-Cookie"):
-            assert cookie.startswith("now_playing=")
-        assert 0 < len(browser.cookie) < 1000
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "https://example.com", "http://[::1]:5000"])
@@ -195,7 +174,9 @@ def test_cookies_have_every_protection_that_their_origin_allows(
 
 
 def test_cookie_holds_references_alone(app: Flask, browser: Browser) -> None:
-    """No token, code, state, name or secret is in what its owner can read."""
+    """No token, code, state, name or secret, whatever logins were begun before."""
+    for _ in range(3):
+        browser.begin_login()
     browser.log_in()
     with app.test_request_context(headers={"Cookie": f"now_playing={browser.cookie}"}):
         assert set(session) == {"_permanent", "browser", "user"}
@@ -207,14 +188,13 @@ def test_cookie_holds_references_alone(app: Flask, browser: Browser) -> None:
 
 def test_account_is_shown_as_text(browser: Browser, spotify: StandIn) -> None:
     """Markup, quotes, templates, other directions and NUL change nothing."""
-    for name in NASTY:
-        seen = escape(name.replace("\0", "\ufffd").replace("\ud800", "?"))
-        profile = answer(200, {"id": name, "display_name": name}, CLOSE)
-        spotify.fail("profile", profile, 1)
-        browser.log_in()
-        account = f"<b><bdi>{seen}</bdi></b> (<bdi>{seen}</bdi>)"
-        assert account in browser.get("/").text
-        browser.post("/logout")
+    name = "</bdi><script>\"'{{ 7 * 7 }}{% raw %}&lt; \u202e\u2067 \0 \ud800"
+    seen = escape(name.replace("\0", "\ufffd").replace("\ud800", "?"))
+    profile = answer(200, {"id": name, "display_name": name}, CLOSE)
+    spotify.fail("profile", profile)
+    browser.log_in()
+    account = f"<b><bdi>{seen}</bdi></b> (<bdi>{seen}</bdi>)"
+    assert account in browser.get("/").text
 
 
 # ---- The log
@@ -268,27 +248,3 @@ def test_no_line_is_forged(browser: Browser, caplog: pytest.LogCaptureFixture) -
     for line in lines:
         assert line.isprintable()
         assert not re.search(rf"\?|forged|{SECRET}", line)
-
-
-def test_log_goes_to_stderr_by_itself_and_waits_for_no_reader(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Where nobody has set up logging, as under other servers."""
-    log = logging.getLogger("now_playing")
-    monkeypatch.setattr(log, "propagate", False)
-    monkeypatch.setattr(log, "handlers", [])
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    with open(reader, "rb", 0), open(writer, "w", buffering=1) as stderr:
-        monkeypatch.setattr(sys, "stderr", stderr)
-        create_app(Config(CLIENT_ID)).test_client().get("/missing", base_url=ORIGIN)
-        assert re.search(rb"\d INFO GET /missing", os.read(reader, 999))
-        os.set_blocking(writer, False)
-        with suppress(BlockingIOError):
-            while True:
-                os.write(writer, b"x" * 4096)
-        os.set_blocking(writer, True)
-        log.warning("nobody reads this")
-        assert set(os.read(reader, 999_999)) == {ord("x")}
-        log.warning("but this")
-        assert b"WARNING but this" in os.read(reader, 999)
