@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,7 +53,6 @@ def test_one_setting_is_enough() -> None:
         ("URI=https://A.Example:8443/a", {"origin": "https://a.example:8443"}),
         ("URI=HTTPS://notlocalhost/a/b-c_d.~e", {"callback_path": "/a/b-c_d.~e"}),
         ("HOST=::", {"host": "::", "origin": "http://127.0.0.1:5000"}),
-        (f"SECRET_KEY={KEY}", {"secret_key": KEY}),
         ("SPOTIFY_ACCOUNTS_URL=http://[::1]:8/", {"accounts_url": "http://[::1]:8"}),
         ("SPOTIFY_API_URL=http://localhost:8//", {"art_origin": "http://localhost:8"}),
         ("SPOTIFY_ACCOUNTS_URL=https://x SPOTIFY_CLIENT_ID=me", {"client_id": "me"}),
@@ -66,7 +66,6 @@ def test_settings_are_read(environ: str, expected: dict[str, Any]) -> None:
     assert {name: getattr(read, name) for name in expected} == expected
 
 
-NO_ADDRESS = "is not a web address, or has a query or a fragment"
 LOCALHOST = "uses localhost, which Spotify does not allow"
 PLAIN = "is plain http, which Spotify allows only for 127.0.0.1 and [::1]; "
 PATH = "needs a path of its own"
@@ -80,7 +79,7 @@ REDIRECT_URIS = {  # what is said, with the fix, and about which
     f"{PLAIN}: https://10.0.0.7:5000/callback": "http://10.0.0.7:5000/callback",
     f"{PLAIN}: https://127.0.0.1.example/callback": "http://127.0.0.1.example",
     f"{PLAIN}: https://[0:0:0:0:0:0:0:1]/callback": "http://[0:0:0:0:0:0:0:1]",
-    f"{NO_ADDRESS}: {LOCAL}": f"""
+    f"is not a web address, or has a query or a fragment: {LOCAL}": f"""
         {LOCAL}#top {LOCAL}# {LOCAL}?a=b {HTTPS}? callback http:///callback
         127.0.0.1:5000/callback ftp://127.0.0.1:5000/callback http://[::1/callback
         https://robin@music.example/callback https://m\u00fcsic.example/callback
@@ -166,7 +165,7 @@ def test_redis_needs_a_key_and_an_address_that_is_one() -> None:
 def test_redis_without_its_packages_says_which_command_brings_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "store.redis", None)
+    monkeypatch.setitem(sys.modules, "store.redis", None)
     [told] = problems(ID | {"REDIS_URL": REDIS, "SECRET_KEY": KEY})
     assert told.endswith(": pip install -r requirements-redis.txt")
 
@@ -186,9 +185,6 @@ def test_all_problems_are_told_at_once_and_no_secrets() -> None:
     read = Config(CLIENT_ID, "app-secret", secret_key=KEY, redis_url=REDIS)
     assert CLIENT_ID in repr(read)
     assert not re.search(f"app-secret|{KEY}|redis-password", repr(read))
-
-
-# ---- .env
 
 
 def test_dotenv_is_read_beneath_the_environment(tmp_path: Path) -> None:
