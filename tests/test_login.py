@@ -165,7 +165,7 @@ def test_error_leads_to_a_sentence_of_ours_once(browser: Browser) -> None:
         "": "Spotify rejected this login.",
     }.items():
         link = f"/callback?state={browser.begin_login()['state']}&error={quote(error)}"
-        link += "&error_description=<script>evil&error_uri=evil"
+        link += "&error_description=<script>evil&error_uri=evil&next=//evil.example"
         answer = browser.get(link)
         assert answer.status_code == (307 if error else 400)
         browser.open("HEAD", "/")
