@@ -15,14 +15,6 @@ from werkzeug.test import TestResponse
 from stand_in import StandIn
 from tests.conftest import ORIGIN, SECRET, Browser, MakeApp
 
-HEADERS = {
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-ROUTES = ["/", "/login", "/callback", "/logout", "/now-playing", "/healthz", "/readyz"]
 HOST = "127.0.0.1:5000"
 
 
@@ -41,7 +33,14 @@ def broken() -> str:
 
 def is_protected(answer: TestResponse, cached: str = "no-store") -> None:
     """Check the headers that every answer has, each of them once."""
-    for name, value in (HEADERS | {"Cache-Control": cached}).items():
+    for name, value in {
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": cached,
+    }.items():
         assert answer.headers.getlist(name) == [value]
     assert len(answer.headers.getlist("Content-Security-Policy")) == 1
     assert "Access-Control-" not in str(answer.headers)
@@ -54,11 +53,15 @@ def test_every_answer_is_safe_and_not_stored(scheme: str, make_app: MakeApp) -> 
     app = make_app(redirect_uri=f"{scheme}://{own}/callback")
     app.view_functions["healthz"] = broken
     hsts = ["max-age=31536000"] if scheme == "https" else []
-    for status, method, path in (
-        *((200, "GET", "/"), (200, "OPTIONS", "/"), (307, "GET", "/login")),
-        *((303, "POST", "/logout"), (400, "GET", "/callback"), (405, "POST", "/")),
-        *((401, "GET", "/now-playing"), (404, "GET", "/static/../app.py")),
-        *((404, "GET", "/missing"), (500, "GET", "/healthz")),
+    for method, path, status in (
+        ("GET", "/", 200),
+        ("OPTIONS", "/", 200),
+        ("GET", "/login", 307),
+        ("POST", "/logout", 303),
+        ("GET", "/callback", 400),
+        ("GET", "/now-playing", 401),
+        ("GET", "/static/../app.py", 404),
+        ("GET", "/healthz", 500),
     ):
         answer = ask(app, method, path, own)
         assert answer.status_code == status
@@ -66,18 +69,6 @@ def test_every_answer_is_safe_and_not_stored(scheme: str, make_app: MakeApp) -> 
         assert answer.headers.getlist("Strict-Transport-Security") == hsts
     is_protected(ask(app, "GET", "/", "evil.example"))
     is_protected(ask(app, "POST", "/logout", own, HTTP_SEC_FETCH_SITE="cross-site"))
-    is_protected(ask(app, "POST", "/logout", own, CONTENT_LENGTH="16385"))
-
-
-def test_pages_of_a_person_are_safe_and_not_stored(browser: Browser) -> None:
-    """And need no exception from the policy: no inline script, style or handler."""
-    answers = [browser.log_in(), browser.get("/"), browser.get("/now-playing")]
-    answers += [browser.get("/now-playing", Accept="text/html"), browser.get("/x")]
-    inline = r"<style|\sstyle=|\son\w+=|<script(?! src=\"/static/)"
-    for answer in answers:
-        is_protected(answer)
-        assert answer.status_code == 404 or "Cookie" in answer.headers["Vary"]
-        assert not re.search(inline, answer.text)
 
 
 def test_policy_lets_nothing_in_but_its_own(
@@ -88,20 +79,31 @@ def test_policy_lets_nothing_in_but_its_own(
     real = make_app(api_url="https://api.spotify.com/v1")
     for at, pictures in ((app, f"{covers} {spotify.url}"), (real, covers)):
         policy = ask(at, "GET", "/").headers["Content-Security-Policy"]
-        assert set(policy.split("; ")) == {
-            *("default-src 'none'", "style-src 'self'", "script-src 'self'"),
-            *("connect-src 'self'", "manifest-src 'self'", f"img-src {pictures}"),
-            *("base-uri 'none'", "frame-ancestors 'none'", "form-action 'self'"),
-        }
+        assert sorted(policy.split("; ")) == [
+            "base-uri 'none'",
+            "connect-src 'self'",
+            "default-src 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            f"img-src {pictures}",
+            "manifest-src 'self'",
+            "script-src 'self'",
+            "style-src 'self'",
+        ]
 
 
-def test_static_files_are_light_kept_and_have_versions(browser: Browser) -> None:
-    """Protected like the rest; for any host; the page's address of it has a version."""
+def test_page_of_a_person_is_safe_and_its_files_are_light_and_kept(
+    browser: Browser,
+) -> None:
+    """Nothing is inline; files come for any host, at an address with a version."""
     welcome = browser.get("/").text
     preview = re.findall(f'"og:image" content="{ORIGIN}(/static/[^"]+)"', welcome)
     browser.log_in()
     page = browser.get("/")
-    assert "og:" not in page.text
+    is_protected(page)
+    is_protected(browser.get("/now-playing"))
+    inline = r"<style|\sstyle=|\son\w+=|<script(?! src=\"/static/)"
+    assert not re.search(f"{inline}|og:", page.text)
     urls = set(re.findall(r'/static/[^"#]+', page.text))
     assert len(urls) > 8
     weight = len(page.data)
@@ -118,11 +120,10 @@ def test_static_files_are_light_kept_and_have_versions(browser: Browser) -> None
 
 def test_large_requests_are_refused_on_any_route(app: Flask) -> None:
     """Over 16 KB, or of unknown length; a length that is none counts as no body."""
-    sent = [("CONTENT_LENGTH", length) for length in ("16385", "9" * 20)]
-    sent += [("HTTP_TRANSFER_ENCODING", it) for it in ("chunked", "gzip, Chunked")]
-    for path in (*ROUTES, "/static/style.css", "/missing"):
-        for name, value in sent:
-            answer = ask(app, "POST", path, **{name: value})
+    chunked = {"HTTP_TRANSFER_ENCODING": "chunked"}
+    for path in ("/", "/callback", "/logout", "/readyz", "/static/x.css", "/missing"):
+        for sent in ({"CONTENT_LENGTH": "16385"}, chunked):
+            answer = ask(app, "POST", path, **sent)
             assert (answer.status_code, "too large" in answer.text) == (413, True)
     for length in ("0", "16384", "-1", "many", ""):
         assert ask(app, "POST", "/logout", CONTENT_LENGTH=length).status_code == 303
@@ -130,62 +131,44 @@ def test_large_requests_are_refused_on_any_route(app: Flask) -> None:
 
 def test_wrong_method_hears_the_right_ones(app: Flask) -> None:
     """405 says what is allowed (RFC 9110 §15.5.6), and not what was not."""
-    for method, paths in {
-        "POST": ["/", "/login", "/callback", "/static/style.css"],
-        "HEAD": ["/login", "/callback", "/logout"],
-        **{"PUT": ["/logout"], "DELETE": ["/now-playing"], "PROPFIND": ["/"]},
-    }.items():
-        for path in paths:
-            answer = ask(app, method, path)
-            assert answer.status_code == 405
-            allowed = set(re.split(", *", answer.headers.get("Allow", "")))
-            assert allowed & {"GET", "POST"}
-            assert method not in allowed
+    for method, path, allowed in (
+        ("POST", "/callback", {"GET", "HEAD", "OPTIONS"}),
+        ("POST", "/static/style.css", {"GET", "HEAD", "OPTIONS"}),
+        ("HEAD", "/login", {"GET", "OPTIONS"}),
+        ("HEAD", "/logout", {"GET", "POST", "OPTIONS"}),
+    ):
+        answer = ask(app, method, path)
+        assert answer.status_code == 405
+        assert set(re.split(", *", answer.headers["Allow"])) == allowed
 
 
-def test_last_resort_is_a_page_without_a_word_of_the_error(
+def test_error_is_a_page_without_a_word_of_it(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log has the place, nobody has the text: it may hold a secret."""
+    """500 where the request made sense; the log has the place, but no text either."""
     caplog.set_level(logging.DEBUG, "now_playing")
-    for endpoint, path in (("main", "/"), ("now_playing", "/now-playing")):
-        app.view_functions[endpoint] = broken
-        answer = ask(app, "GET", path, HTTP_ACCEPT="text/html")
-        assert answer.status_code == 500
-        assert "Something went wrong in the app." in answer.text
-        assert not re.search(rf"Traceback|RuntimeError|\.py|{SECRET}", answer.text)
-        assert "RuntimeError" in caplog.text
-        assert "in broken" in caplog.text
-        assert SECRET not in caplog.text
-        caplog.clear()
-
-
-def test_error_of_the_framework_keeps_its_status_and_no_text(
-    app: Flask, caplog: pytest.LogCaptureFixture
-) -> None:
-    """500 and not 400 where the request made sense."""
-    views: list[tuple[int, Callable[[], Any]]] = [(500, lambda: None), (500, lambda: 7)]
-    views += [(500, lambda: ("x", {"X": "a\nb"}))]
-    views += [(414, lambda: abort(414)), (431, lambda: abort(431))]
-    for status, view in views:
+    views: list[tuple[Callable[[], Any], int, str]] = [
+        (broken, 500, "Something went wrong in the app."),
+        (lambda: ("x", {"X": f"{SECRET}\n"}), 500, "Something went wrong in the app."),
+        (lambda: abort(414, SECRET), 414, 'data-state="bad_request"'),
+    ]
+    for view, status, words in views:
         app.view_functions["main"] = view
         answer = ask(app, "GET", "/")
         assert answer.status_code == status
-        name = "server_error" if status == 500 else "bad_request"
-        assert f'data-state="{name}"' in answer.text
-        assert "Traceback" not in caplog.text
+        assert words in answer.text
+        assert not re.search(rf"Traceback|RuntimeError|\.py|{SECRET}", answer.text)
+    assert re.search("RuntimeError at\n.*in broken", caplog.text, re.DOTALL)
+    assert not re.search(f"Traceback|{SECRET}", caplog.text)
 
 
 # ---- Hosts
 
-
 FOREIGN = """
-    a b|evil.example|evil.example:5000|127.0.0.1.evil.example:5000|::1|[::1|[::]:5000
-    localhost.evil.example:5000|127.0.0.1:5000.evil.example|127.0.0.1:5000@evil.example
+    a b|evil.example:5000|localhost.evil.example:5000|127.0.0.1:5000@evil.example|[::1
     evil.example@127.0.0.1:5000|evil.example#@127.0.0.1:5000|127.0.0.1:5000/evil
-    127.0.0.1:5000?evil|127.0.0.1:5000,evil.example|127.0.0.1:evil|127.0.0.1:5001
-    127.0.0.1|localhost|localhost:5000:5000|0.0.0.0:5000|0x7f000001:5000|127.1:5000
-    2130706433:5000|[evil]:5000|\u2460\u2461.0.0.1:5000|evil\0
+    127.0.0.1:5000,evil.example|127.0.0.1:evil|127.0.0.1:5001|127.0.0.1|localhost|::1
+    [::]:5000|0x7f000001:5000|127.1:5000|[evil]:5000|\u2460\u2461.0.0.1:5000|evil\0
 """
 HOSTS = ["", "evil\r\nX-Evil: 1", "e" * 8192, *re.split(r"\n *|\|", FOREIGN.strip())]
 
@@ -202,8 +185,7 @@ def test_foreign_hosts_are_refused_and_never_named_but_in_the_log(
             assert answer.status_code == 400
             assert not {"Location", "Set-Cookie"} & set(answer.headers.keys())
             assert "evil" not in f"{answer.headers}{answer.text}"
-            told = [it.getMessage() for it in caplog.records]
-            [line] = [it for it in told if it.startswith("unknown host")]
+            [line] = [it for it in caplog.messages if it.startswith("unknown host")]
             assert line.isprintable()
             assert sent.lower() in unquote(line)
             assert ORIGIN in line
@@ -212,16 +194,13 @@ def test_foreign_hosts_are_refused_and_never_named_but_in_the_log(
 def test_localhost_moves_to_the_canonical_origin_and_nowhere_else(app: Flask) -> None:
     """No trick with the path or the query leads the hop astray; forms do not hop."""
     for path, query, where in (
-        ("/", "", "/"),
         ("/callback", "code=a%2Bb+c&state=x%20y", "/callback?code=a%2Bb+c&state=x%20y"),
         ("///evil.example/..", "", "/evil.example/.."),
         ("/\\evil.example", "", "/%5Cevil.example"),
-        ("/@evil.example", "", "/%40evil.example"),
         ("/x\r\nX-Evil: 1", "", "/x%0D%0AX-Evil%3A%201"),
         ("/", "x=\r\nX-Evil:1%0d%0a", "/?x=%0D%0AX-Evil%3A1%0d%0a"),
         ("/", '"><script>', "/?%22%3E%3Cscript%3E"),
-        ("/\xc3\xbc\xe2\x9c\x93", "\xc3\xbc", "/%C3%BC%E2%9C%93?%C3%BC"),
-        ("/%2e%2e/%2F", "", "/%252e%252e/%252F"),
+        ("/\xc3\xbc/%2F", "\xc3\xbc", "/%C3%BC/%252F?%C3%BC"),
     ):
         for name in ("localhost", "LOCALHOST", "[::1]", "127.0.0.2"):
             answer = ask(app, "GET", path, f"{name}:5000", query)
@@ -246,10 +225,13 @@ def test_no_name_moves_to_an_app_that_is_elsewhere(make_app: MakeApp) -> None:
 def test_odd_paths_and_queries_show_nothing_of_themselves(app: Flask) -> None:
     """Slashes too many, dots and raw bytes lead nowhere, and nothing is echoed."""
     for path, status in (
-        *(("//login", 307), ("//", 200), ("//callback", 400), ("//evil.example", 404)),
-        *(("/evil/..//", 404), ("/login//evil.example", 404), ("/callback/..;/", 404)),
-        *(("/static//evil.example/%2e", 404), ("/static/..\\..\\app.py", 404)),
-        *(("/static/style.css\0", 404), ("/static/" + "e" * 8192, 404)),
+        ("//login", 307),
+        ("//callback", 400),
+        ("//evil.example", 404),
+        ("/callback/..;/", 404),
+        ("/static//evil.example/%2e", 404),
+        ("/static/..\\..\\app.py", 404),
+        ("/static/style.css\0", 404),
     ):
         answer = ask(app, "GET", path, query="x=evil&code=evil&state=evil")
         assert answer.status_code == status

