@@ -79,10 +79,7 @@ class Visitor:
         return self.open()
 
     def hears(self, what: Any, *shown: str, after: int = 5_000) -> None:
-        """Play something else, let the time pass after which the page asks, and see.
-
-        shown: see shows().
-        """
+        """Play something else, let the time pass after which the page asks, and see."""
         self.change(what)
         self.page.clock.fast_forward(after)
         if shown:

@@ -64,9 +64,9 @@ def browser() -> Iterator[Browser]:
     needs("Chromium", program is not None)
     with sync_playwright() as playwright:
         # People's browsers keep pages for the way back.
-        unlike_people = ["--disable-back-forward-cache"]
+        unwanted = ["--disable-back-forward-cache"]
         yield playwright.chromium.launch(
-            executable_path=program, ignore_default_args=unlike_people
+            executable_path=program, ignore_default_args=unwanted
         )
 
 
