@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import render_template
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from app import create_app
@@ -91,11 +91,10 @@ def answer_with(visitor: Visitor, path: str, html: str, status: int = 200) -> No
     visitor.context.route(f"**{path}", lambda it: it.fulfill(status=status, **told))
 
 
-def preview(visitor: Visitor, app: Flask, template: str, **values: Any) -> Page:
+def preview(visitor: Visitor, client_id: str, template: str, **values: Any) -> Page:
     """Open a page that the app would not show just now."""
-    with app.test_request_context():
-        html = app.jinja_env.get_template(template).render(values)
-    answer_with(visitor, "/preview", html)
+    with create_app(Config(client_id)).test_request_context():
+        answer_with(visitor, "/preview", render_template(template, **values))
     return visitor.open("/preview")
 
 
@@ -126,6 +125,8 @@ def test_journey_from_localhost(visitor: Visitor, javascript: bool) -> None:
     expect(button).to_have_count(int(javascript))
     refresh = page.locator("meta[http-equiv=refresh][content='30']")
     expect(refresh).to_have_count(int(not javascript))
+    words = "Without JavaScript, this page reloads every 30 seconds."
+    expect(page.locator("noscript p")).to_have_text([] if javascript else [words])
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_url(f"{origin}/")
     is_logged_out(page)
@@ -193,10 +194,9 @@ def test_pages_on_the_way_fit_320_px_and_pass_axe(visitor: Visitor) -> None:
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".notice")).to_contain_text(KINDS["cancelled"].message)
     assert flaws(page) == []
-    app = create_app(Config(CLIENT_ID))
     for name in ("invalid_state", "wrong_host", "client_refused", "login_later"):
         problem = Problem(name, 7)
-        preview(visitor, app, "problem.html", problem=problem)
+        preview(visitor, CLIENT_ID, "problem.html", problem=problem)
         expect(heading(page)).to_have_text(problem.message)
         assert flaws(page) == [], problem.name
     for path in ("/switches", "/authorize?client_id=somebody"):
@@ -508,9 +508,8 @@ def test_page_is_in_line_and_large_where_there_is_room(visitor: Visitor) -> None
 
 
 def test_demo_says_so_and_does_without_the_mark(visitor: Visitor) -> None:
-    now = NowPlaying("playing", "track", TITLE)
-    app = create_app(Config(DEMO_CLIENT_ID))
-    page = preview(visitor, app, "index.html", now=now, user_id="x", poll_after_ms=0)
+    shown = {"now": NowPlaying("playing", "track", TITLE), "user_id": "x"}
+    page = preview(visitor, DEMO_CLIENT_ID, "index.html", **shown, poll_after_ms=0)
     demo, button = box(page, ".demo"), box(page, "#fullscreen")
     assert demo["y"] + demo["height"] + 8 <= button["y"]
     expect(page.locator(".spotify")).to_have_count(0)
