@@ -57,7 +57,8 @@ spy.focused = () => {
   return (seen ? "" : "unseen: ") + activeElement.textContent.trim();
 };
 
-spy.violations = async (options) => {
+spy.violations = async (rules) => {
+  const options = { resultTypes: ["violations"], preload: false, ...rules };
   const { violations } = await axe.run(document, options);
   return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
 };

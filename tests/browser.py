@@ -5,43 +5,24 @@ from __future__ import annotations
 from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from playwright.sync_api import (
-    Browser,
-    ConsoleMessage,
-    FloatRect,
-    Locator,
-    Page,
-    Request,
-    expect,
-)
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
 from stand_in import StandIn
 
-NOON = 1_800_000_000  # where the page's clock stands, in seconds since 1970
-
 SPY = Path(__file__).with_suffix(".js").read_text("utf-8")
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
-AXE_RUNS: dict[Literal["dark", "light"], dict[str, Any]] = {
-    "dark": {"resultTypes": ["violations"]},
-    "light": {"runOnly": ["color-contrast"]},
-}
-
-
-class Site(NamedTuple):
-    """The app as it runs, and its Spotify."""
-
-    origin: str
-    spotify: StandIn
 
 
 class Visitor:
     """Somebody with a browser of their own, who notices what should not be."""
 
-    def __init__(self, browser: Browser, site: Site, **settings: Any) -> None:
-        self.origin, self.spotify = site
+    def __init__(
+        self, browser: Browser, origin: str, spotify: StandIn, **settings: Any
+    ) -> None:
+        self.origin, self.spotify = origin, spotify
         self.context = browser.new_context(**settings)
         self.context.set_default_timeout(10_000)
         self.context.add_init_script(f"{{{SPY}}}")
@@ -63,13 +44,21 @@ class Visitor:
         if not request.url.startswith((*own, self.spotify.url)):
             self.complaints.append(f"A request left this machine: {request.url}")
 
-    def stop_the_clock(self) -> Visitor:
-        """Let the time of all pages pass only when told to."""
-        self.context.clock.install(time=NOON)
-        self.context.clock.pause_at(NOON + 1)
-        return self
+    def track(self, **changed: Any) -> dict[str, Any]:
+        """Return Spotify's answer for a track with this changed, names too."""
+        payload = deepcopy(self.spotify.programme["track"].answer)
+        assert payload
+        item = payload["item"]
+        item["artists"][0]["name"] = changed.pop("artist", item["artists"][0]["name"])
+        item["album"]["name"] = changed.pop("album", item["album"]["name"])
+        item |= {name: changed.pop(name) for name in [*item] if name in changed}
+        return payload | {"progress_ms": 0, "is_playing": True} | changed
 
-    def log_in(self) -> Visitor:
+    def open(self, path: str = "/") -> Page:
+        self.page.goto(self.origin + path)
+        return self.page
+
+    def log_in(self) -> None:
         """Log in, as another tab would; so the app asks Spotify afresh."""
         self.context.clear_cookies()
         ask = self.context.request
@@ -78,32 +67,19 @@ class Visitor:
         code = self.spotify.grant(**query)
         back = f"{self.origin}/callback?code={code}&state={query['state']}"
         assert ask.get(back, max_redirects=0).status == 307
-        return self
-
-    def outlast_the_rate_limit(self) -> None:
-        """Wait until the app asks Spotify again."""
-        while self.context.request.get(f"{self.origin}/now-playing").status == 503:
-            pass
-
-    def open(self, path: str = "/") -> Page:
-        self.page.goto(self.origin + path)
-        return self.page
-
-    def meets(self, what: Any) -> Page:
-        """Play this, log in and open the page."""
-        self.spotify.play(what)
-        return self.log_in().open()
 
     def change(self, what: Any) -> None:
         """Play something else, at a time when the app asks Spotify again."""
         self.spotify.play(what)
         self.log_in()  # or it would keep its answer for 2 s
 
-    def hears(self, what: Any, *shown: str, after: int = 5_000) -> None:
-        """Play something else, let the time pass after which the page asks, and see.
+    def meets(self, what: Any) -> Page:
+        """Play this, log in and open the page."""
+        self.change(what)
+        return self.open()
 
-        shown: see shows().
-        """
+    def hears(self, what: Any, *shown: str, after: int = 5_000) -> None:
+        """Play something else, let the time pass after which the page asks, and see."""
         self.change(what)
         self.page.clock.fast_forward(after)
         if shown:
@@ -117,20 +93,10 @@ class Visitor:
         if shown:
             shows(self.page, *shown)
 
-
-def track(spotify: StandIn, **changed: Any) -> dict[str, Any]:
-    """Return Spotify's answer for a track with this changed, an artist's name too."""
-    payload = deepcopy(spotify.programme["track"].answer)
-    assert payload
-    item = payload["item"]
-    item["artists"][0]["name"] = changed.pop("artist", item["artists"][0]["name"])
-    item["album"]["name"] = changed.pop("album", item["album"]["name"])
-    item |= {name: changed.pop(name) for name in [*item] if name in changed}
-    return payload | {"progress_ms": 0, "is_playing": True} | changed
-
-
-def player(page: Page) -> Locator:
-    return page.locator("#player")
+    def outlast_the_rate_limit(self) -> None:
+        """Wait until the app asks Spotify again."""
+        while self.context.request.get(f"{self.origin}/now-playing").status == 503:
+            pass
 
 
 def heading(page: Page) -> Locator:
@@ -138,49 +104,31 @@ def heading(page: Page) -> Locator:
 
 
 def shows(page: Page, state: str, title: str) -> None:
-    expect(player(page)).to_have_attribute("data-state", state)
+    expect(page.locator("#player")).to_have_attribute("data-state", state)
     expect(heading(page)).to_have_text(title)
 
 
 def is_logged_out(page: Page) -> None:
     expect(page.get_by_text("User ID: None")).to_be_visible()
     expect(page.get_by_role("link", name="Log in with Spotify")).to_be_visible()
-    expect(player(page)).to_have_count(0)
-
-
-def go_back(page: Page) -> None:
-    """Go back; Page.go_back waits for a load, and a page that was kept has none."""
-    page.evaluate("window.left = true; setTimeout(() => history.back())")
-    page.wait_for_function("!window.left")
-
-
-def violations(page: Page) -> list[str]:
-    """Return what axe finds in the page; colours are another matter in each scheme."""
-    if not page.evaluate("window.axe"):
-        page.evaluate(AXE)
-    found: list[str] = []
-    for scheme, options in AXE_RUNS.items():
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        found += page.evaluate("spy.violations", options | {"preload": False})
-    return found
+    expect(page.locator("#player")).to_have_count(0)
 
 
 def flaws(page: Page) -> list[str]:
-    """Return what sticks out at the sides, and what axe finds."""
-    outside: list[str] = page.evaluate("spy.outside()")
-    return outside + violations(page)
-
-
-def style(place: Locator, name: str) -> str:
-    value: str = place.evaluate("(it, name) => getComputedStyle(it)[name]", name)
-    return value
-
-
-def background(page: Page) -> str:
-    return style(page.locator("body"), "backgroundColor")
-
-
-def box(page: Page, selector: str) -> FloatRect:
-    found = page.locator(selector).bounding_box()
-    assert found, f"{selector} is not visible"
+    """Return what sticks out at the sides, and what axe finds, in both schemes."""
+    found: list[str] = page.evaluate("spy.outside()")
+    if not page.evaluate("window.axe"):
+        page.evaluate(AXE)
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    found += page.evaluate("spy.violations", {})
+    page.emulate_media(color_scheme="light")
+    found += page.evaluate("spy.violations", {"runOnly": ["color-contrast"]})
     return found
+
+
+def style(place: Locator, name: str) -> Any:
+    return place.evaluate("(it, name) => getComputedStyle(it)[name]", name)
+
+
+def box(page: Page, selector: str) -> Any:
+    return page.locator(selector).bounding_box()

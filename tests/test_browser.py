@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import render_template
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from app import create_app
@@ -19,21 +20,7 @@ from problems import KINDS, Problem
 from spotify.playback import NowPlaying
 from stand_in import StandIn
 from stand_in.failures import answer
-from tests.browser import (
-    Site,
-    Visitor,
-    background,
-    box,
-    flaws,
-    go_back,
-    heading,
-    is_logged_out,
-    player,
-    shows,
-    style,
-    track,
-    violations,
-)
+from tests.browser import Visitor, box, flaws, heading, is_logged_out, shows, style
 from tests.conftest import CLIENT_ID, needs
 from tests.test_server import Server
 from tests.wire import hold
@@ -41,13 +28,6 @@ from tests.wire import hold
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
-HOUR = 3_600_000  # milliseconds, as all times of a page
-
 TITLE = "Postcards to the Ferryman"
 DUET = "Second-Best Umbrella"
 NOTHING = "Nothing is playing, or the session is private."
@@ -60,87 +40,73 @@ PLAYS = [  # name in the stand-in, data-state, what the heading says
     ("nothing", "nothing", NOTHING),
     ("unknown", "unknown", "Spotify doesn’t say what’s playing."),
 ]
-A_SECOND = answer(429, {}, "Connection: close", "Retry-After: 1")
 FAILS: list[tuple[str | bytes, str]] = [  # how, data-state
     ("not_registered", "not_registered"),
-    ("owner_premium", "owner_premium"),
-    ("forbidden", "forbidden"),
     ("server_error", "unreachable"),
-    (A_SECOND, "rate_limited"),
+    (answer(429, {}, "Connection: close", "Retry-After: 1"), "rate_limited"),
 ]
-LONG_TITLES = {  # and their direction
-    **dict.fromkeys(("Endless " * 625, "x" * 5000, "W" * 60), "ltr"),
-    **dict.fromkeys(("مرحبا بالعالم " * 20, "שלום"), "rtl"),
-}
-PROBLEMS = ("invalid_state", "wrong_host", "client_refused")
-NARROW = {"width": 320, "height": 640}
-
-Arrive = Callable[..., Visitor]
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Run the app as the README says, with a stand-in for Spotify."""
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, StandIn]]:
+    """Run the app as the README says; give where, and the stand-in for Spotify."""
     with StandIn(client_id=CLIENT_ID) as spotify:
-        settings = {"SPOTIFY_CLIENT_ID": CLIENT_ID, "SPOTIFY_API_URL": spotify.api_url}
-        settings["SPOTIFY_ACCOUNTS_URL"] = spotify.accounts_url
-        with Server(tmp_path_factory.mktemp("app"), **settings) as server:
-            yield Site(f"http://127.0.0.1:{server.port}", spotify)
+        urls = {"SPOTIFY_ACCOUNTS_URL": spotify.url, "SPOTIFY_API_URL": spotify.api_url}
+        folder = tmp_path_factory.mktemp("app")
+        with Server(folder, SPOTIFY_CLIENT_ID=CLIENT_ID, **urls) as server:
+            yield f"http://127.0.0.1:{server.port}", spotify
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
     needs("Chromium", program is not None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program,
-            args=ARGUMENTS,
-            # People's browsers keep pages for the way back.
-            ignore_default_args=["--disable-back-forward-cache"],
+        # People's browsers keep pages for the way back.
+        unwanted = ["--disable-back-forward-cache"]
+        yield playwright.chromium.launch(
+            executable_path=program, ignore_default_args=unwanted
         )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
-def arrive(browser: Browser, site: Site) -> Iterator[Arrive]:
-    """Give a function that makes a visitor; settings of a context can be given."""
-    site.spotify.heal()
-    site.spotify.play("track")
-    visitors: list[Visitor] = []
-
-    def make(**settings: Any) -> Visitor:
-        visitors.append(Visitor(browser, site, **settings))
-        return visitors[-1]
-
-    yield make
-    for visitor in visitors:
-        visitor.context.close()
-    assert [words for visitor in visitors for words in visitor.complaints] == []
+def visitor(
+    browser: Browser, site: tuple[str, StandIn], request: pytest.FixtureRequest
+) -> Iterator[Visitor]:
+    """Somebody for whose pages time passes only when told to."""
+    visitor = Visitor(browser, *site, **getattr(request, "param", {}))
+    visitor.spotify.heal()
+    visitor.spotify.play("track")
+    visitor.context.clock.install(time=1_800_000_000)
+    visitor.context.clock.pause_at(1_800_000_001)
+    yield visitor
+    visitor.context.close()
+    assert visitor.complaints == []
 
 
 def answer_with(visitor: Visitor, path: str, html: str, status: int = 200) -> None:
     """Let this be what comes from a path."""
     told: dict[str, Any] = {"content_type": "text/html; charset=utf-8", "body": html}
-    route = visitor.origin + path
-    visitor.context.route(route, lambda it: it.fulfill(status=status, **told))
+    visitor.context.route(f"**{path}", lambda it: it.fulfill(status=status, **told))
 
 
-def preview(visitor: Visitor, app: Flask, template: str, **values: Any) -> Page:
+def preview(visitor: Visitor, client_id: str, template: str, **values: Any) -> Page:
     """Open a page that the app would not show just now."""
-    with app.test_request_context():
-        html = app.jinja_env.get_template(template).render(values)
-    answer_with(visitor, "/preview", html)
+    with create_app(Config(client_id)).test_request_context():
+        answer_with(visitor, "/preview", render_template(template, **values))
     return visitor.open("/preview")
 
 
 # ---- The journey
 
 
-@pytest.mark.parametrize("javascript", [True, False])
-def test_journey_from_localhost(arrive: Arrive, javascript: bool) -> None:
-    visitor = arrive(java_script_enabled=javascript)
+@pytest.mark.parametrize(
+    ("visitor", "javascript"),
+    [({}, True), ({"java_script_enabled": False}, False)],
+    indirect=["visitor"],
+)
+def test_journey_from_localhost(visitor: Visitor, javascript: bool) -> None:
     page, origin = visitor.page, visitor.origin
     page.goto(origin.replace("127.0.0.1", "localhost"))
     expect(page).to_have_url(f"{origin}/")
@@ -161,31 +127,32 @@ def test_journey_from_localhost(arrive: Arrive, javascript: bool) -> None:
     expect(refresh).to_have_count(int(not javascript))
     words = "Without JavaScript, this page reloads every 30 seconds."
     expect(page.locator("noscript p")).to_have_text([] if javascript else [words])
-
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_url(f"{origin}/")
     is_logged_out(page)
 
 
-def test_way_back_after_log_out_shows_nobody(arrive: Arrive) -> None:
-    visitor = arrive()
+def test_way_back_after_log_out_shows_nobody(visitor: Visitor) -> None:
+    visitor.context.clock.resume()
     page, other = visitor.meets("track"), visitor.context.new_page()
     visitor.open("/missing")
     other.goto(visitor.origin)
     other.get_by_role("button", name="Log out").click()
     is_logged_out(other)
-    go_back(other)
-    is_logged_out(other)
-    go_back(page)
-    is_logged_out(page)
+    for tab in (other, page):
+        # Page.go_back waits for a load, and a page that was kept has none.
+        tab.evaluate("window.left = true; setTimeout(() => history.back())")
+        tab.wait_for_function("!window.left")
+        is_logged_out(tab)
 
 
 # ---- Alive without a reload
 
 
-def test_every_state_arrives_live_fits_320_px_and_passes_axe(arrive: Arrive) -> None:
-    visitor = arrive(viewport=NARROW)
-    page, spotify = visitor.meets("nothing"), visitor.spotify
+def test_every_state_arrives_live_fits_320_px_and_passes_axe(visitor: Visitor) -> None:
+    page = visitor.meets("nothing")
+    page.clock.resume()
+    page.set_viewport_size({"width": 320, "height": 640})
     page.evaluate("window.loaded = 'once'")
     for number, (what, state, title) in enumerate([*PLAYS, *reversed(PLAYS)]):
         visitor.looks_again_at(what, state, title)
@@ -193,25 +160,33 @@ def test_every_state_arrives_live_fits_320_px_and_passes_axe(arrive: Arrive) -> 
         tab = re.compile(f"^{mark}{re.escape(title)} \N{EN DASH} ")
         expect(page).to_have_title("Now Playing" if mark is None else tab)
         assert number >= len(PLAYS) or flaws(page) == [], what
-    for title, direction in LONG_TITLES.items():
-        named = track(spotify, name=title, artist=title, album=title, explicit=True)
+    assert page.evaluate("window.loaded") == "once"
+
+
+def test_long_titles_and_trouble_fit_320_px_and_pass_axe(visitor: Visitor) -> None:
+    page = visitor.meets("nothing")
+    page.clock.resume()
+    page.set_viewport_size({"width": 320, "height": 640})
+    arabic = "مرحبا بالعالم " * 20
+    for title, direction in (("W" * 60, "ltr"), ("x" * 5_000, "ltr"), (arabic, "rtl")):
+        named = visitor.track(name=title, artist=title, album=title, explicit=True)
         visitor.looks_again_at(named)
         expect(heading(page)).to_contain_text(title[:60].strip())
         expect(heading(page)).to_have_css("direction", direction)
         assert flaws(page) == [], title
     for how, state in FAILS:
         visitor.looks_again_at("nothing", "nothing", NOTHING)
-        spotify.fail("player", how, 1)
+        visitor.spotify.fail("player", how, 1)
         visitor.looks_again_at("nothing")  # there is no track that could stay
         shows(page, state, KINDS[state].message)
         assert flaws(page) == [], state
     visitor.outlast_the_rate_limit()
-    assert page.evaluate("window.loaded") == "once"
 
 
-def test_pages_on_the_way_fit_320_px_and_pass_axe(arrive: Arrive) -> None:
-    visitor = arrive(viewport=NARROW)
+def test_pages_on_the_way_fit_320_px_and_pass_axe(visitor: Visitor) -> None:
     page = visitor.open()
+    page.clock.resume()
+    page.set_viewport_size({"width": 320, "height": 640})
     page.locator("summary").click()
     assert flaws(page) == []
     page.get_by_role("link", name="Log in with Spotify").click()
@@ -219,18 +194,17 @@ def test_pages_on_the_way_fit_320_px_and_pass_axe(arrive: Arrive) -> None:
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".notice")).to_contain_text(KINDS["cancelled"].message)
     assert flaws(page) == []
-    app = create_app(Config(CLIENT_ID))
-    for problem in (*map(Problem, PROBLEMS), Problem("login_later", 7)):
-        preview(visitor, app, "problem.html", problem=problem)
+    for name in ("invalid_state", "wrong_host", "client_refused", "login_later"):
+        problem = Problem(name, 7)
+        preview(visitor, CLIENT_ID, "problem.html", problem=problem)
         expect(heading(page)).to_have_text(problem.message)
         assert flaws(page) == [], problem.name
     for path in ("/switches", "/authorize?client_id=somebody"):
         page.goto(visitor.spotify.url + path)
-        assert violations(page) == [], path
+        assert flaws(page) == [], path
 
 
-def test_trouble_leaves_the_last_track(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
+def test_trouble_leaves_the_last_track(visitor: Visitor) -> None:
     page = visitor.meets("track")
     status = page.locator(".status")
     for how, state in FAILS:
@@ -251,8 +225,7 @@ def test_trouble_leaves_the_last_track(arrive: Arrive) -> None:
     shows(page, "playing", TITLE)
 
 
-def test_ended_session_leads_to_the_reason(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
+def test_ended_session_leads_to_the_reason(visitor: Visitor) -> None:
     page = visitor.meets("track")
     visitor.log_in()
     visitor.spotify.expire_tokens()
@@ -262,9 +235,8 @@ def test_ended_session_leads_to_the_reason(arrive: Arrive) -> None:
     expect(page.locator(".notice")).to_contain_text(KINDS["session_ended"].message)
 
 
-def test_change_shows_in_time(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
-    the_end = track(visitor.spotify, progress_ms=24_000)  # of 26 s
+def test_change_shows_in_time(visitor: Visitor) -> None:
+    the_end = visitor.track(progress_ms=24_000)  # of 26 s
     waits = [("track", 6_000), ("paused", 16_000), ("nothing", 31_000)]
     for number, (playing, within) in enumerate([*waits, (the_end, 3_100)], 1):
         page = visitor.meets(playing)
@@ -274,12 +246,11 @@ def test_change_shows_in_time(arrive: Arrive) -> None:
         assert visitor.asked == number
 
 
-def test_hidden_tab_sends_nothing(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
+def test_hidden_tab_sends_nothing(visitor: Visitor) -> None:
     page = visitor.meets("track")
     page.evaluate("spy.hide(true)")
-    page.clock.run_for(3 * HOUR)
-    visitor.hears("duet", after=HOUR)
+    page.clock.run_for("03:00:00")
+    visitor.change("duet")
     assert visitor.asked == 0
     page.evaluate("spy.hide(false)")  # and no time passes
     shows(page, "playing", DUET)
@@ -290,41 +261,40 @@ def test_hidden_tab_sends_nothing(arrive: Arrive) -> None:
         assert held.arrived()
         with page.expect_event("requestfailed"):
             page.evaluate("spy.hide(true)")
-        page.clock.run_for(HOUR)
+        page.clock.run_for("01:00:00")
         assert visitor.asked == 2
         with page.expect_request("**/now-playing"):
             page.evaluate("spy.hide(false)")
     shows(page, "playing", TITLE)
 
 
-def test_only_what_changed_is_touched(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
+def test_only_what_changed_is_touched(visitor: Visitor) -> None:
     page, select = visitor.meets("track"), "getSelection().selectAllChildren"
     page.evaluate("spy.countRepaints()")
-    visitor.hears(track(visitor.spotify, progress_ms=5_000))
-    expect(player(page)).to_have_attribute("data-progress-ms", re.compile("^5...$"))
-    visitor.hears(track(visitor.spotify, is_playing=False), "paused", TITLE)
+    visitor.hears(visitor.track(progress_ms=5_000))
+    player = page.locator("#player")
+    expect(player).to_have_attribute("data-progress-ms", re.compile("^5...$"))
+    visitor.hears(visitor.track(is_playing=False), "paused", TITLE)
     assert page.evaluate("spy.repaints") == 0
 
     page.evaluate(f"{select}(document.querySelector('.source a'))")
     page.get_by_role("link", name="The Tidewater Clerks").focus()
-    visitor.hears(track(visitor.spotify, name="Another", artist="Ann"), after=15_000)
+    visitor.hears(visitor.track(name="Another", artist="Ann"), after=15_000)
     shows(page, "playing", "Another")
     assert page.evaluate("`${getSelection()}`") == "Minutes of the Last Meeting"
     expect(page.get_by_role("link", name="Ann")).to_be_focused()
     visitor.hears("nothing", "nothing", NOTHING)  # and so no link
-    expect(player(page)).to_be_focused()
+    expect(player).to_be_focused()
 
 
-def test_progress_runs_on_and_ends(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
-    page = visitor.meets(track(visitor.spotify, progress_ms=3_750, is_playing=False))
+def test_progress_runs_on_and_ends(visitor: Visitor) -> None:
+    page = visitor.meets(visitor.track(progress_ms=3_750, is_playing=False))
     bar = page.get_by_role("progressbar", name="Playback position")
     elapsed = page.locator("time").first
     page.clock.run_for(9_000)
     expect(bar).to_have_js_property("value", 3_750)  # paused
     expect(elapsed).to_have_text("0:03")
-    visitor.hears(track(visitor.spotify, progress_ms=3_750), after=15_000)
+    visitor.hears(visitor.track(progress_ms=3_750), after=15_000)
     expect(page.locator(".label")).to_have_text("Playing")
     page.context.set_offline(True)  # from here on it counts by itself
     start = bar.evaluate("(bar) => bar.value")
@@ -338,35 +308,29 @@ def test_progress_runs_on_and_ends(arrive: Arrive) -> None:
 # ---- For everyone
 
 
-def test_keyboard_is_enough(arrive: Arrive) -> None:
-    page = arrive().open()
+def test_keyboard_is_enough(visitor: Visitor) -> None:
+    page = visitor.open()
 
-    def stops(*names: str) -> list[str]:
-        seen = []
-        for _ in names:
+    def tab_through(*stops: str) -> None:
+        for words in stops:
             page.keyboard.press("Tab")
-            seen.append(re.sub(r"\s+", " ", page.evaluate("spy.focused()")))
-        return seen
+            assert re.sub(r"\s+", " ", page.evaluate("spy.focused()")) == words
 
-    out = ["Now Playing", "Log in with Spotify"]
-    assert stops(*out) == out
+    tab_through("Now Playing", "Log in with Spotify")
     page.keyboard.press("Enter")
     expect(heading(page)).to_have_text("Log in to the app?")
-    assert stops("the first person", "Agree") == ["", "Agree"]
+    tab_through("", "Agree")  # after the choice of a person
     page.keyboard.press("Enter")
     shows(page, "playing", TITLE)
     expect(page.get_by_role("button", name="Full screen")).to_be_visible()
-    links = ["The Tidewater Clerks", "Minutes of the Last Meeting", "Listen on Spotify"]
-    whole_id = page.locator(".id").inner_text()
-    stops_in = ["Now Playing", "Full screenLeave full screen", *links]
-    stops_in += [whole_id, "Remove access on Spotify", "Log out"]
-    assert stops(*stops_in) == stops_in
+    tab_through("Now Playing", "Full screenLeave full screen", "The Tidewater Clerks")
+    tab_through("Minutes of the Last Meeting", "Listen on Spotify")
+    tab_through(page.locator(".id").inner_text(), "Remove access on Spotify", "Log out")
     page.keyboard.press("Enter")
     is_logged_out(page)
 
 
-def test_full_screen_by_button_or_shift_f(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
+def test_full_screen_by_button_or_shift_f(visitor: Visitor) -> None:
     page = visitor.meets("track")
     needs("Full screen", page.evaluate("document.fullscreenEnabled"))
     root, idle = page.locator(":root"), re.compile(r"\bidle\b")
@@ -396,8 +360,7 @@ def test_full_screen_by_button_or_shift_f(arrive: Arrive) -> None:
     expect(root).not_to_have_class(idle)
 
 
-def test_news_is_said_once(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
+def test_news_is_said_once(visitor: Visitor) -> None:
     page = visitor.meets("track")
     for region in page.locator("[role=status]").all():
         assert style(region, "display") != "none"  # or what fills it is not said
@@ -416,8 +379,7 @@ def test_news_is_said_once(arrive: Arrive) -> None:
     assert page.evaluate("spy.heard") == said
 
 
-def test_busy_is_not_worth_a_word_unless_it_lasts(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
+def test_busy_is_not_worth_a_word_unless_it_lasts(visitor: Visitor) -> None:
     page = visitor.meets("track")
     busy = page.locator("#lost").inner_html().replace("unreachable", "busy")
     busy = busy.replace("<section", '<section id="player" data-poll-after-ms="1000"')
@@ -431,8 +393,7 @@ def test_busy_is_not_worth_a_word_unless_it_lasts(arrive: Arrive) -> None:
     expect(page.locator(".status")).to_be_visible()
 
 
-def test_old_browsers_stay_current(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
+def test_old_browsers_stay_current(visitor: Visitor) -> None:
     visitor.context.add_init_script("spy.growOld()")
     page = visitor.meets("track")
     visitor.hears("duet", "playing", DUET)
@@ -446,8 +407,7 @@ def test_old_browsers_stay_current(arrive: Arrive) -> None:
 # ---- From across the room
 
 
-def test_words_and_picture_change_together(arrive: Arrive) -> None:
-    visitor = arrive().stop_the_clock()
+def test_words_and_picture_change_together(visitor: Visitor) -> None:
     page, cover = visitor.meets("track"), visitor.page.locator(".art img")
     glyph = page.locator(".art svg")
     page.evaluate("spy.watchTitle()")
@@ -471,10 +431,11 @@ def test_words_and_picture_change_together(arrive: Arrive) -> None:
     expect(glyph).to_be_visible()
 
 
-def test_colours_come_from_the_cover_where_it_can_be_read(arrive: Arrive) -> None:
-    visitor = arrive(reduced_motion="reduce", color_scheme="dark").stop_the_clock()
+def test_colours_come_from_the_cover_where_it_can_be_read(visitor: Visitor) -> None:
+    visitor.page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     page = visitor.meets("local")  # which has no cover
-    body, own = page.locator("body"), background(page)
+    body = page.locator("body")
+    own = style(body, "backgroundColor")
     visitor.hears("track")
     expect(body).not_to_have_css("background-color", own)
     page.emulate_media(color_scheme="light")
@@ -491,16 +452,15 @@ def test_colours_come_from_the_cover_where_it_can_be_read(arrive: Arrive) -> Non
     visitor.complaints.clear()  # of the picture that may not be read
 
 
-def test_no_cover_makes_the_page_hard_to_read(arrive: Arrive) -> None:
+def test_no_cover_makes_the_page_hard_to_read(visitor: Visitor) -> None:
     """WCAG AA for 300 random covers, dark and light."""
-    random, page = Random(12), arrive().meets("track")
+    random, page = Random(12), visitor.meets("track")
     levels = [0, 255, *range(0, 256, 17)]
     covers = [[[level] * 3] for level in (0, 127, 255)]
     for number in range(297):  # of one colour, of few, and of many
         colours = [random.choices(levels, k=3) for _ in range(1 + number % 9)]
         covers.append(random.choices(colours, k=48))
-    texts, backs = ("text", "quiet", "accent"), ("back", "plate")
-    pairs = [(text, back) for text in texts for back in backs]
+    pairs = [*product(("text", "quiet", "accent"), ("back", "plate"))]
     pairs += [("line", "back"), ("line", "plate"), ("accent", "track")]
     script = page.locator("script[src*=palette]").get_attribute("src")
     found = page.evaluate("spy.worstContrasts", [script, covers, pairs])
@@ -508,29 +468,30 @@ def test_no_cover_makes_the_page_hard_to_read(arrive: Arrive) -> None:
     assert min(found[6:]) >= 3  # lines, and the bar
 
 
-def test_lines_are_seen_and_stronger_on_request(arrive: Arrive) -> None:
-    page = arrive(reduced_motion="reduce").meets("nothing")
+def test_lines_are_seen_and_stronger_on_request(visitor: Visitor) -> None:
+    page = visitor.meets("nothing")
     button, quiet = page.get_by_role("button").last, page.locator("footer")
     for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme, contrast="no-preference")
-        colours = [style(button, "borderTopColor"), background(page)]
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        back = style(page.locator("body"), "backgroundColor")
+        colours = [style(button, "borderTopColor"), back]
         assert page.evaluate("spy.contrast", colours) >= 3
         page.emulate_media(contrast="more")
         strong = style(heading(page), "color")
         assert strong == style(quiet, "color") == style(button, "borderTopColor")
+        page.emulate_media(contrast="no-preference")
 
 
-def test_page_is_in_line_and_large_where_there_is_room(arrive: Arrive) -> None:
-    visitor = arrive(viewport={"width": 1920, "height": 1080})
+def test_page_is_in_line_and_large_where_there_is_room(visitor: Visitor) -> None:
     page = visitor.meets("nothing")
+    page.set_viewport_size({"width": 1920, "height": 1080})
     for selector in (".art", "h1"):
         place = box(page, selector)
         assert place["x"] + place["width"] / 2 == pytest.approx(960, abs=1)
     visitor.meets("track")
-    places = (page.locator(name) for name in ("h1", ".by", ".source", ".time"))
-    sizes = [float(style(place, "fontSize")[: -len("px")]) for place in places]
-    expected = [sizes[0] * share for share in (1, 0.55, 0.4, 0.4)]
-    assert sizes == pytest.approx(expected, rel=0.01)
+    for selector, least in (("h1", 75), (".by", 40), (".source", 30), (".time", 30)):
+        size = style(page.locator(selector), "fontSize")
+        assert float(size.removesuffix("px")) >= least
     assert box(page, "progress")["width"] == box(page, ".words")["width"]
     assert box(page, ".spotify")["width"] >= 21
     page.set_viewport_size({"width": 768, "height": 1024})
@@ -546,21 +507,17 @@ def test_page_is_in_line_and_large_where_there_is_room(arrive: Arrive) -> None:
     assert user_id.evaluate("(it) => it.scrollWidth <= it.clientWidth")  # all of it
 
 
-def test_demo_says_so_and_does_without_the_mark(arrive: Arrive) -> None:
-    visitor = arrive(viewport={"width": 1440, "height": 900})
-    shown = {"now": NowPlaying("playing", "chapter", "Chapter 1"), "user_id": "x"}
-    for client_id, marks in ((CLIENT_ID, 1), (DEMO_CLIENT_ID, 0)):
-        app = create_app(Config(client_id))
-        page = preview(visitor, app, "index.html", **shown, poll_after_ms=0)
-        expect(page.locator(".label")).to_have_text("Playing · Audiobook")
-        expect(page.locator(".spotify")).to_have_count(marks)
+def test_demo_says_so_and_does_without_the_mark(visitor: Visitor) -> None:
+    shown = {"now": NowPlaying("playing", "track", TITLE), "user_id": "x"}
+    page = preview(visitor, DEMO_CLIENT_ID, "index.html", **shown, poll_after_ms=0)
     demo, button = box(page, ".demo"), box(page, "#fullscreen")
     assert demo["y"] + demo["height"] + 8 <= button["y"]
+    expect(page.locator(".spotify")).to_have_count(0)
 
 
-def test_every_glyph_is_drawn(arrive: Arrive) -> None:
+def test_every_glyph_is_drawn(visitor: Visitor) -> None:
     sprite = (ROOT / "static/glyphs.svg").read_text("utf-8")
     names = re.findall('symbol id="([^"]+)"', sprite)
     assert names == create_app(Config(CLIENT_ID)).jinja_env.globals["drawn"]
-    page = arrive().meets("nothing")
+    page = visitor.meets("nothing")
     page.wait_for_function("document.querySelector('.art use').getBBox().width > 9")
