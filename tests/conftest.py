@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import socket
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import replace
-from random import randrange
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,12 +18,12 @@ from app import create_app
 from config import Config
 from stand_in import StandIn
 from store import open_store
+from tests.redis_server import RedisServer
 from users import User
 
 ORIGIN = "http://127.0.0.1:5000"
 CLIENT_ID = "0123456789abcdef0123456789abcdef"
 SECRET = "the-client-secret-of-the-tests"
-
 
 # Templates as compiled for the first app, or that would take half of a test's time.
 Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache()}
@@ -76,7 +73,9 @@ class Browser:
     def open(self, method: str, path: str, **headers: str) -> TestResponse:
         """Send a request. Headers: Sec_Fetch_Site="cross-site" and so on."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._client.open(path, base_url=ORIGIN, method=method, headers=named)
+        return self._client.open(
+            path, base_url=ORIGIN, method=method, headers=named, buffered=True
+        )
 
     def begin_login(self) -> dict[str, str]:
         """Go to /login and return the query of Spotify's authorise page."""
@@ -164,16 +163,14 @@ def make_app(spotify: StandIn, clock: Clock, request: pytest.FixtureRequest) -> 
     """
 
     def make(like: Flask | None = None, **settings: Any) -> Flask:
+        urls = {"accounts_url": spotify.accounts_url, "api_url": spotify.api_url}
+        settings = {**urls, **settings}
         flow = request.getfixturevalue("flow") if "flow" in request.fixturenames else ""
-        config = Config(
-            client_id=CLIENT_ID,
-            client_secret=SECRET if flow == "secret" else None,
-            accounts_url=spotify.accounts_url,
-            api_url=spotify.api_url,
-        )
+        if flow == "secret":
+            settings["client_secret"] = SECRET
         if like:
             settings["secret_key"] = like.secret_key
-        config = replace(config, **settings)
+        config = Config(CLIENT_ID, **settings)
         store = like.extensions["store"] if like else open_store(config, User, clock)
         app = create_app(config, store, clock)
         app.extensions["store"] = store  # so that tests can look into it
@@ -198,13 +195,18 @@ def other(app: Flask, spotify: StandIn) -> Browser:
     return Browser(app, spotify)
 
 
-def free_port() -> int:
-    """Return a port that nobody uses, of those that systems do not give out unasked."""
-    while True:
-        with suppress(OSError):
-            address = "127.0.0.1", randrange(10_000, 32_000)
-            with socket.create_server(address):
-                return address[1]
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    needs("redis-server", shutil.which("redis-server") is not None)
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer) -> RedisServer:
+    """An empty one."""
+    redis_server.client.flushall()
+    return redis_server
 
 
 def needs(what: str, there: bool) -> None:
