@@ -21,7 +21,7 @@ import pytest
 from flask import Flask, Response, request
 
 from stand_in import StandIn
-from tests.conftest import CLIENT_ID, SECRET, Browser, needs, shown
+from tests.conftest import CLIENT_ID, SECRET, Browser, needs
 from tests.redis_server import RedisServer
 from tests.wire import free_port, hold
 
@@ -46,8 +46,8 @@ def launch(command: str, settings: dict[str, str]) -> Popen[str]:
 
 def refused(status: int, command: str = APP, **settings: str) -> str:
     """Run the app with settings that end it with this status; return what it says."""
-    settings = {"PORT": str(free_port()), **settings}
-    process = launch(f"exec 2>&1; exec {command}", settings)
+    command = f"exec 2>&1; exec {command}"
+    process = launch(command, {"PORT": str(free_port()), **settings})
     try:
         said, _ = process.communicate(timeout=30)
     finally:
@@ -140,9 +140,7 @@ def start(tmp_path: Path, spotify: StandIn) -> Iterator[Start]:
 # ---- Its words
 
 
-def test_without_a_client_id_it_is_a_demo_that_says_so(
-    start: Start, spotify: StandIn
-) -> None:
+def test_without_a_client_id_it_is_a_demo(start: Start, spotify: StandIn) -> None:
     server = start(SPOTIFY_CLIENT_ID="")
     assert "demo" in server.says()
     browser = Browser(server.website, spotify)
@@ -156,9 +154,7 @@ def test_without_a_client_id_it_is_a_demo_that_says_so(
         urlopen(consent)
 
 
-def test_it_says_where_it_is_and_a_second_copy_that_it_can_not_be(
-    server: Server,
-) -> None:
+def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(server: Server) -> None:
     origin = f"http://127.0.0.1:{server.port}"
     assert server.says() == f"Open {origin}\n"
     assert f" {origin}/callback\n" in server.says()
@@ -233,24 +229,20 @@ def test_a_worker_that_is_killed_comes_back_and_logins_are_kept(
 
 # ---- Many at once
 
-PLAIN = {"/healthz": 200, "/": 200, "/login": 307}  # pages that need no call
 
-
-def test_a_crowd_waits_its_turn_and_nobody_else_waits(
-    server: Server, spotify: StandIn
-) -> None:
+def test_a_crowd_waits_and_nobody_else(server: Server, spotify: StandIn) -> None:
     """C53, C62: while Spotify hangs, 4 may ask at once, and 16 wait for them."""
     people = [Browser(server.website, spotify) for _ in range(20)]
     for n, browser in enumerate(people):
         browser.log_in(f"person{n}")
     stranger = Browser(server.website, spotify)
     with ThreadPoolExecutor(20) as threads, hold(spotify, "player") as held:
-        pages = threads.map(lambda browser: browser.get("/"), people)
+        answers = threads.map(Browser.json, people)
         assert held.arrived(4)
-        for path in PLAIN:
-            assert stranger.get(path).status_code == PLAIN[path]
+        for path in ("/healthz", "/", "/login"):
+            assert stranger.get(path).status_code < 400
         held.release()
-        assert {shown(page) for page in pages} == {"playing"}
+        assert {answer["state"] for answer in answers} == {"playing"}
 
 
 def test_half_sent_and_idle_connections_hold_nobody_up(server: Server) -> None:
@@ -263,8 +255,8 @@ def test_half_sent_and_idle_connections_hold_nobody_up(server: Server) -> None:
         for begun in starts * 100:
             connection = socket.create_connection(("127.0.0.1", server.port))
             stack.enter_context(connection).sendall(begun)
-        for path in PLAIN:
-            assert server.website.test_client().get(path).status_code == PLAIN[path]
+        for path in ("/healthz", "/", "/login"):
+            assert server.website.test_client().get(path).status_code < 400
 
 
 # ---- Bytes on the wire
@@ -308,9 +300,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_servers_serve_it_as_well(
-    start: Start, spotify: StandIn, name: str
-) -> None:
+def test_other_servers_serve_it(start: Start, spotify: StandIn, name: str) -> None:
     """C74: login, page, log-out, and the app's own lines in the log."""
     needs(name, find_spec(name) is not None)
     server = start(OTHERS[name])
@@ -325,9 +315,7 @@ def test_other_servers_serve_it_as_well(
 
 
 @pytest.mark.parametrize(("name", "status"), [("gunicorn", 3), ("granian", 1)])
-def test_other_servers_refuse_to_start_without_a_client_id(
-    name: str, status: int
-) -> None:
+def test_other_servers_refuse_without_a_client_id(name: str, status: int) -> None:
     """Also those whose workers find it out."""
     needs(name, find_spec(name) is not None)
     assert "SPOTIFY_CLIENT_ID is not set" in refused(status, OTHERS[name])

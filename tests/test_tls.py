@@ -17,17 +17,16 @@ from stand_in import StandIn
 from tests.conftest import Browser, Clock, MakeApp, needs
 from tests.http2_spotify import TlsSpotify
 
-CERTIFY = """openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes
--subj /CN=spotify -addext subjectAltName=IP:127.0.0.1 -keyout {0} -out {0}"""
-
 
 @pytest.fixture
 def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TlsSpotify]:
     """A Spotify whose certificate is trusted because of the environment alone."""
     needs("openssl", shutil.which("openssl") is not None)
     certificate = tmp_path / "certificate.pem"
-    command = CERTIFY.format(certificate).split()
-    subprocess.run(command, check=True, capture_output=True)
+    command = f"""openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes
+        -subj /CN=spotify -addext subjectAltName=IP:127.0.0.1
+        -keyout {certificate} -out {certificate}"""
+    subprocess.run(command.split(), check=True, capture_output=True)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with TlsSpotify(certificate) as spotify:
         yield spotify

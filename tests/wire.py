@@ -88,9 +88,6 @@ SLOW: dict[str, Failure | str] = {  # only a deadline ends these
         raw(b"Content-Length: %d" % (len(PLAYS) + 500), body=PLAYS), b" "
     ),
     "headers drip": dripping(OK, b"X-More: a\r\n", b"\r\n" + PLAYS),
-    "interim answers drip": dripping(
-        b"", b"HTTP/1.1 103 Early\r\n\r\n", raw(b"Content-Length: 0", body=b"")
-    ),
 }
 
 
