@@ -140,12 +140,12 @@ def start(tmp_path: Path, spotify: StandIn) -> Iterator[Start]:
 # ---- Its words
 
 
-def test_without_a_client_id_it_is_a_demo(start: Start, spotify: StandIn) -> None:
+def test_without_a_client_id_it_is_a_demo_that_says_so(start: Start) -> None:
     server = start(SPOTIFY_CLIENT_ID="")
     assert "demo" in server.says()
-    browser = Browser(server.website, spotify)
-    assert "nothing leaves this machine" in browser.get("/").text
-    consent = browser.get("/login").headers["Location"]
+    client = server.website.test_client()
+    assert "nothing leaves this machine" in client.get("/").text
+    consent = client.get("/login").headers["Location"]
     assert consent.startswith("http://127.0.0.1:")
     with urlopen(consent) as page:
         assert b"Stand-in for Spotify" in page.read()
