@@ -81,8 +81,9 @@ def test_a_connection_that_ends_between_two_calls_is_not_noticed(
 def test_a_token_request_is_never_sent_twice(
     robin: Browser, tls: TlsSpotify, clock: Clock
 ) -> None:
-    clock.advance(3600)
-    assert robin.json()["state"] == "playing"  # if ever, a connection is kept now
+    for _ in range(2):  # if ever, a connection is kept after these
+        clock.advance(3600)
+        assert robin.json()["state"] == "playing"
     clock.advance(3600)
     tls.asked.clear()
     tls.trick = "vanish"
