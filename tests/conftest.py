@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import socket
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import replace
-from random import randrange
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,12 +18,12 @@ from app import create_app
 from config import Config
 from stand_in import StandIn
 from store import open_store
+from tests.redis_server import RedisServer
 from users import User
 
 ORIGIN = "http://127.0.0.1:5000"
 CLIENT_ID = "0123456789abcdef0123456789abcdef"
 SECRET = "the-client-secret-of-the-tests"
-
 
 # Templates as compiled for the first app, or that would take half of a test's time.
 Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache()}
@@ -111,8 +108,7 @@ class Browser:
     @property
     def user_id(self) -> str | None:
         """The user ID that the main page shows."""
-        page = self.get("/").get_data(as_text=True)
-        shown = page.partition("User ID: ")[2].split("<")[0].strip()
+        shown = self.get("/").text.partition("User ID: ")[2].split("<")[0].strip()
         return None if shown == "None" else shown
 
 
@@ -164,16 +160,14 @@ def make_app(spotify: StandIn, clock: Clock, request: pytest.FixtureRequest) -> 
     """
 
     def make(like: Flask | None = None, **settings: Any) -> Flask:
+        urls = {"accounts_url": spotify.accounts_url, "api_url": spotify.api_url}
+        settings = {**urls, **settings}
         flow = request.getfixturevalue("flow") if "flow" in request.fixturenames else ""
-        config = Config(
-            client_id=CLIENT_ID,
-            client_secret=SECRET if flow == "secret" else None,
-            accounts_url=spotify.accounts_url,
-            api_url=spotify.api_url,
-        )
+        if flow == "secret":
+            settings["client_secret"] = SECRET
         if like:
             settings["secret_key"] = like.secret_key
-        config = replace(config, **settings)
+        config = Config(CLIENT_ID, **settings)
         store = like.extensions["store"] if like else open_store(config, User, clock)
         app = create_app(config, store, clock)
         app.extensions["store"] = store  # so that tests can look into it
@@ -198,19 +192,22 @@ def other(app: Flask, spotify: StandIn) -> Browser:
     return Browser(app, spotify)
 
 
-def free_port() -> int:
-    """Return a port that nobody uses, of those that systems do not give out unasked."""
-    while True:
-        with suppress(OSError):
-            address = "127.0.0.1", randrange(10_000, 32_000)
-            with socket.create_server(address):
-                return address[1]
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    needs("redis-server", shutil.which("redis-server") is not None)
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer) -> RedisServer:
+    redis_server.client.flushall()
+    return redis_server
 
 
 def needs(what: str, there: bool) -> None:
     """Skip the test, or fail it where everything has to be there (REQUIRE_ALL)."""
-    if there:
-        return
-    if os.environ.get("REQUIRE_ALL"):
+    if not there and os.environ.get("REQUIRE_ALL"):
         pytest.fail(f"{what} is missing, and REQUIRE_ALL is set")
-    pytest.skip(f"install {what} to run this")
+    if not there:
+        pytest.skip(f"install {what} to run this")

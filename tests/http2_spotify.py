@@ -8,7 +8,7 @@ import ssl
 from contextlib import suppress
 from pathlib import Path
 from socketserver import BaseRequestHandler
-from typing import Any, NamedTuple
+from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -17,19 +17,12 @@ from h2.events import RequestReceived, StreamEnded
 from tests.wire import LocalServer
 
 
-class Asked(NamedTuple):
-    """A request. connection: its number, from 1."""
-
-    connection: int
-    method: str
-    path: str
-
-
 class TlsSpotify(LocalServer):
     """Everybody's name is their code, and everybody plays the song of that name.
 
-    trick: what to do at the next request: "vanish" (end the connection without an
-    answer), "go away" (end it after the answer), or bytes to send ahead of the answer.
+    asked: of each request the port that it came from, the method and the path. trick:
+    what to do at the next one: "vanish" (end the connection without an answer), "go
+    away" (end it after the answer), or bytes to send ahead of the answer.
     """
 
     def __init__(self, certificate: Path) -> None:
@@ -39,7 +32,7 @@ class TlsSpotify(LocalServer):
         self.context.set_alpn_protocols(["h2"])
         self.accounts_url = f"https://127.0.0.1:{self.port}"
         self.api_url = f"{self.accounts_url}/v1"
-        self.asked, self.connections = list[Asked](), 0
+        self.asked: list[tuple[int, str, str]] = []
         self.trick: str | bytes = ""
 
     def grant(self, person: str, **_: str) -> str:
@@ -62,11 +55,10 @@ class _Connection(BaseRequestHandler):
     def handle(self) -> None:
         wrap = self.server.context.wrap_socket
         with suppress(OSError), wrap(self.request, True) as self.tls:
-            self.server.connections += 1
-            self._speak_http2(self.server.connections)
+            self._speak_http2()
             self.tls.recv(65536)  # what libcurl sends after its request
 
-    def _speak_http2(self, number: int) -> None:
+    def _speak_http2(self) -> None:
         http2 = H2Connection(H2Configuration(False, "utf-8"))
         http2.initiate_connection()
         self.tls.sendall(http2.data_to_send())
@@ -79,7 +71,8 @@ class _Connection(BaseRequestHandler):
                     continue
                 headers = asked.pop(event.stream_id)
                 path = headers[":path"].partition("?")[0]
-                self.server.asked.append(Asked(number, headers[":method"], path))
+                asked_by = self.client_address[1]
+                self.server.asked.append((asked_by, headers[":method"], path))
                 trick, self.server.trick = self.server.trick, ""
                 bearer = headers.get("authorization", "")
                 body = answer(path, f"{bearer} {data.decode('latin-1')}")

@@ -6,32 +6,28 @@ import signal
 import socket
 import subprocess
 from contextlib import suppress
-from pathlib import Path
 from socketserver import BaseRequestHandler
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import redis
 
-from tests.conftest import free_port
-from tests.wire import LocalServer
+from tests.wire import LocalServer, free_port
 
 
 class RedisServer:
     """A server that can be frozen, killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self.port = folder, free_port()
+    def __init__(self) -> None:
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> RedisServer:
         command = f"redis-server --bind 127.0.0.1 --save --port {self.port}"
-        self._process = subprocess.Popen(
-            command.split(), cwd=self._folder, stdout=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen(command.split(), stdout=subprocess.PIPE)
         self.client: Any = redis.Redis.from_url(self.url)
         assert self._process.stdout
-        while "Ready to accept" not in (line := self._process.stdout.readline()):
+        while b"Ready to accept" not in (line := self._process.stdout.readline()):
             assert line, "redis-server did not start"
         return self
 
@@ -57,22 +53,18 @@ class RedisServer:
 
 
 class RedisProxy(LocalServer):
-    """Passes commands on to the Redis at the port, unless told to fail.
+    """Passes commands on to the Redis at the port.
 
-    faults: by command in upper case, "refuse", "drop" (the connection), "lose" (the
-    answer) or "hang" (until healed).
+    fault: what it does to an EVAL: "refuse", "drop" (the connection), "lose" (the
+    answer) or "hang" (say nothing).
     """
+
+    fault = ""
 
     def __init__(self, redis_port: int) -> None:
         super().__init__(_Connection)
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.redis_port, self.faults = redis_port, dict[str, str]()
-        self.healed = Event()
-
-    def heal(self) -> None:
-        self.faults.clear()
-        self.healed.set()
-        self.healed = Event()
+        self.redis_port = redis_port
 
 
 class _Connection(BaseRequestHandler):
@@ -85,17 +77,13 @@ class _Connection(BaseRequestHandler):
             Thread(target=self._answer, args=(redis,), daemon=True).start()
             # Each command arrives in one piece, because they are small.
             while command := self.request.recv(65536):
-                fault = self.server.faults.get(
-                    command.split(b"\r\n")[2].decode().upper()
-                )
+                fault = self.server.fault if b"\r\nEVAL\r\n" in command else ""
                 self.muted = fault == "lose"
                 if fault == "drop":
                     return
-                if fault == "hang":
-                    self.server.healed.wait()
                 if fault == "refuse":
                     self.request.sendall(b"-OOM command not allowed\r\n")
-                else:
+                elif fault != "hang":
                     redis.sendall(command)
 
     def _answer(self, redis: socket.socket) -> None:

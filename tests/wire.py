@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-from socket import socket
+from contextlib import suppress
+from random import randrange
+from socket import create_server, socket
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Event, Semaphore, Thread
 
@@ -55,13 +57,10 @@ def endless(start: bytes, more: bytes) -> Failure:
 GZIP = gzip.compress(PLAYS)
 ODD: dict[str, Failure] = {  # and none of it is an answer
     "truncated": raw(b"Content-Length: 500"),
-    "length negative": raw(b"Content-Length: -1"),
-    "chunk size bad": raw(b"Transfer-Encoding: chunked", body=b"zz\r\n" + PLAYS),
     "chunks cut": raw(b"Transfer-Encoding: chunked", body=b"5\r\n{}"),
     "gzip that is none": zipped(PLAYS),
     "gzip cut": zipped(GZIP[:-20]),
     "gzip cut in its header": zipped(GZIP[:9]),
-    "gzip cut before its first byte": zipped(GZIP[:20]),
     "gzip with a bad sum": zipped(GZIP[:-8] + b"\0" * 8),
     "gzip bomb": zipped(gzip.compress(PLAYS + b" " * 20_000_000, 1)),
     "gzip, then more than a lot": zipped(GZIP + b" " * 1_000_000),
@@ -71,20 +70,14 @@ ODD: dict[str, Failure] = {  # and none of it is an answer
     "brotli": sized(PLAYS, b"Content-Encoding: br"),
     "too large": sized(PLAYS + b" " * 1_000_000),
     "too large without a length": raw(body=PLAYS + b" " * 1_000_000),
-    "HTTP/0.9": b"<html>Hello</html>",
     "status 99": b"HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n",
     "switching protocols": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
     "header with a NUL": raw(b"X: a\0b", b"Content-Length: 0"),
     "headers endless": endless(OK, b"X-More: " + b"a" * 999 + b"\r\n"),
-    "header endless": endless(OK + b"X-More: ", b"a" * 4096),
     "no answer": b"",
     "deep list": sized(b"[" * 200_000),
-    "huge integer": sized(
-        b'{"item": {"name": "x"}, "progress_ms": 1%s}' % (b"0" * 9999)
-    ),
     "bad UTF-8": sized(b'{"item": {"name": "\xff\xfe\xed\xa0\x80"}}'),
     "BOM alone": sized(b"\xef\xbb\xbf"),
-    "two values": sized(PLAYS + PLAYS),
     "blanks": sized(b" \n "),
     "NaN": sized(b"NaN"),
     "empty string": sized(b'""'),
@@ -95,10 +88,15 @@ SLOW: dict[str, Failure | str] = {  # only a deadline ends these
         raw(b"Content-Length: %d" % (len(PLAYS) + 500), body=PLAYS), b" "
     ),
     "headers drip": dripping(OK, b"X-More: a\r\n", b"\r\n" + PLAYS),
-    "interim answers drip": dripping(
-        b"", b"HTTP/1.1 103 Early\r\n\r\n", raw(b"Content-Length: 0", body=b"")
-    ),
 }
+
+
+def free_port() -> int:
+    """Return a port that nobody uses, of those that systems do not give out unasked."""
+    port = randrange(10_000, 32_000)
+    with suppress(OSError), create_server(("127.0.0.1", port)):
+        return port
+    return free_port()
 
 
 class LocalServer(ThreadingTCPServer):
