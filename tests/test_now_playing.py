@@ -54,9 +54,6 @@ def test_json_is_the_default_and_html_is_the_player_of_the_main_page(
         assert fragment in robin.get("/").text
 
 
-# ---- Progress and the next poll
-
-
 @pytest.mark.parametrize(
     ("payload", "age", "progress", "wait"),
     [
