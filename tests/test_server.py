@@ -162,6 +162,20 @@ def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(server: Server) -> 
     assert f"PORT {server.port} on 127.0.0.1 can't be used" in said
 
 
+def test_wrong_settings_are_told_all_at_once_without_secrets() -> None:
+    """C70."""
+    said = refused(
+        2,
+        PORT="eighty",
+        SPOTIFY_REDIRECT_URI="http://localhost:5000/callback",
+        REDIS_URL="redis://:canary/x@127.0.0.1:port/0",
+        SECRET_KEY=os.fsdecode(b"canary\xff" * 9),
+    )
+    for words in ("PORT", "127.0.0.1:5000/callback", "%2F", "can't be read"):
+        assert words in said
+    assert "canary" not in said
+
+
 def test_no_secret_and_no_query_is_in_the_log(start: Start, spotify: StandIn) -> None:
     """C43, C44: one line a request, with the path alone."""
     server = start()
@@ -259,6 +273,27 @@ def test_half_sent_and_idle_connections_hold_nobody_up(server: Server) -> None:
             assert server.website.test_client().get(path).status_code < 400
 
 
+@pytest.mark.parametrize("how", ["hang", "rate_limited"])
+def test_strangers_with_junk_codes_do_not_stop_who_is_logged_in(
+    start: Start, spotify: StandIn, redis: RedisServer, how: str
+) -> None:
+    """C64."""
+    server = start(REDIS_URL=redis.url, SECRET_KEY=SECRET, THREADS="4")
+    browser, *strangers = (Browser(server.website, spotify) for _ in range(11))
+    browser.log_in()
+    states = [stranger.begin_login()["state"] for stranger in strangers]
+    spotify.forget()
+    spotify.fail("token", how)
+    with ThreadPoolExecutor(10) as threads:
+        for stranger, state in zip(strangers, states, strict=True):
+            threads.submit(stranger.get, f"/callback?code=x&state={state}")
+        while not spotify.count("token"):
+            pass
+        for _ in range(2):
+            assert browser.json()["state"] == "playing"
+        spotify.heal()
+
+
 # ---- Bytes on the wire
 
 
@@ -272,8 +307,8 @@ def test_half_sent_and_idle_connections_hold_nobody_up(server: Server) -> None:
         ("POST /logout", "Content-Length: 99999", 413),
         ("POST /logout", "Transfer-Encoding: chunked", 413),
         ("GET /logout", "sec_fetch_site: none\r\nSec-Fetch-Site: cross-site", 403),
-        ("GET /", "X: " + "y" * 9000, 200),
-        ("GET /", "\r\n".join(["X: " + "y" * 1000] * 70), 431),
+        ("GET /", "\r\n".join(["X: " + "y" * 1000] * 14), 200),
+        ("GET /", "\r\n".join(["X: " + "y" * 1000] * 17), 431),
     ],
     ids=range(9),
 )
