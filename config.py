@@ -51,7 +51,7 @@ class Config:
     redis_url: str | None = field(default=None, repr=False)
     workers: int = 1
     threads: int = 64  # calls to Spotify at once
-    deadline: float = 7.5  # seconds for one visit, apart from storing what it got
+    deadline: float = 7.0  # seconds for one visit, apart from storing what it got
 
     @property
     def origin(self) -> str:

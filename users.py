@@ -157,14 +157,18 @@ class Users:
             return None
 
     def _refresh(self, user_id: str, user: User, deadline: float) -> User:
+        self._people.keep_lock(user_id)
         try:
             fresh = self._spotify.refresh(user.token, deadline)
         except Problem as problem:
+            if problem.name == "code_refused":
+                return self._store_token(user_id, user, ENDED)
+            if not self._spotify.expires_soon(user.token):  # but it was refused
+                expired = replace(user.token, expires_at=0)
+                self._store_token(user_id, user, expired)
             if problem.name == "client_refused":  # whoever runs the app can mend that
                 raise Problem("unreachable") from None
-            if problem.name != "code_refused":
-                raise
-            fresh = ENDED
+            raise
         return self._store_token(user_id, user, fresh)
 
     def _store_token(self, user_id: str, user: User, fresh: Token) -> User:

@@ -1,5 +1,6 @@
 """What this app asks of Spotify, over tekore; what goes wrong is a named Problem."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from .sender import Host, Sender
 
 SCOPE = tk.scope.user_read_currently_playing
 LONGEST_CODE = 2048  # characters
+USUAL_SECONDS = 3600  # that a token lives
 EXPIRY_MARGIN = 60  # seconds before its end that a token counts as expired
 TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")  # fits in a header (RFC 6750 §2.1)
 
@@ -149,8 +151,10 @@ class Spotify:
             access, refresh = token.access_token, token.refresh_token
             if not (isinstance(refresh, str) and TOKEN.fullmatch(refresh)):
                 refresh = None
+            seconds = float(token.expires_in)
             if TOKEN.fullmatch(access):
-                return Token(access, refresh, self._clock() + float(token.expires_in))
+                seconds = seconds if math.isfinite(seconds) else USUAL_SECONDS
+                return Token(access, refresh, self._clock() + seconds)
         except tk.RefreshTokenInvalid:  # which a code can be, too
             raise Problem("code_refused") from None
         except tk.HTTPError as error:

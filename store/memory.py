@@ -43,16 +43,24 @@ class KeyedLocks:
         with self._mutex:
             lock = self._locks.setdefault(key, threading.Lock())
         if not lock.acquire(blocking=False):
-            if not self._waiting.acquire(blocking=False):
-                raise Problem("busy")
-            locked = lock.acquire(timeout=max(deadline - time.monotonic(), 0.0))
-            self._waiting.release()
+            with self.waiting():
+                locked = lock.acquire(timeout=max(deadline - time.monotonic(), 0.0))
             if not locked:
                 raise Problem("busy")
         try:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count as one who waits. Raises Problem("busy") if there are too many."""
+        if not self._waiting.acquire(blocking=False):
+            raise Problem("busy")
+        try:
+            yield
+        finally:
+            self._waiting.release()
 
 
 class MemoryTable(Generic[V]):
@@ -120,6 +128,9 @@ class MemoryTable(Generic[V]):
     def lock(self, key: str, deadline: float) -> AbstractContextManager[None]:
         """Let one caller in at a time; see KeyedLocks.hold."""
         return self._locks.hold(key, deadline)
+
+    def keep_lock(self, key: str) -> None:
+        """Let the lock outlast an outage of the store, where it would end by itself."""
 
     def _take(self, key: str) -> V | None:
         value, used_at = self._entries.pop(key, (None, 0.0))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -22,6 +23,7 @@ from .memory import AUTH_SECONDS, USER_SECONDS, KeyedLocks
 from .sealing import Seal
 
 SOCKET_SECONDS, PROBE_SECONDS, SAVE_AGAIN_SECONDS = 0.5, 0.1, 0.5
+KEPT_SECONDS = 120  # an outage that a lock outlasts while a token is refreshed
 
 # Redis runs this in one step; names and values reach it as arguments only.
 SWAP = """
@@ -41,6 +43,7 @@ def check_url(url: str) -> None:
     try:
         if not re.fullmatch(r"[^?]*([?&](db|ssl_\w+)=[^&]*)*", url):
             raise ValueError("an option that could be anything")
+        (urlsplit(url).hostname or "").encode("idna")
         redis.ConnectionPool.from_url(url).make_connection()
     except (redis.RedisError, ValueError, TypeError, AttributeError):
         raise ValueError(
@@ -88,9 +91,11 @@ class RedisTable(Generic[V]):
         with self._store.locks.hold(key, deadline):
             with self._store.reached() as client:
                 lock = client.lock(self._name(key, ":lock"), self._store.lock_seconds)
-                left = max(deadline - time.monotonic(), 0.0)
-                if not lock.acquire(blocking_timeout=left, sleep=0.02):
-                    raise Problem("busy")
+                if not lock.acquire(blocking=False):
+                    left = max(deadline - time.monotonic(), 0.0)
+                    with self._store.locks.waiting():
+                        if not lock.acquire(blocking_timeout=left, sleep=0.02):
+                            raise Problem("busy")
             try:
                 yield
             finally:
@@ -98,6 +103,11 @@ class RedisTable(Generic[V]):
                 with suppress(redis.RedisError):
                     if key not in self._unsaved:
                         lock.release()
+
+    def keep_lock(self, key: str) -> None:
+        with self._store.reached() as client:
+            if not client.expire(self._name(key, ":lock"), KEPT_SECONDS):
+                raise Problem("busy")  # it has ended already
 
     def _read(self, key: str, command: str, **how: Any) -> V | None:
         with self._store.reached() as client:
@@ -121,7 +131,7 @@ class RedisTable(Generic[V]):
         while unsaved:
             time.sleep(SAVE_AGAIN_SECONDS)
             with suppress(Problem), self._store.reached() as client:
-                client.expire(lock, self._store.lock_seconds)
+                client.expire(lock, KEPT_SECONDS)
                 count = len(unsaved)
                 self._swap(key, lambda value: value)
                 del unsaved[:count]
@@ -161,6 +171,9 @@ class RedisStore(Generic[V]):
                 socket_timeout=seconds,
                 socket_connect_timeout=seconds,
                 retry=retry,
+                # Without these, a new connection asks three times before it is used.
+                protocol=2,
+                driver_info=None,
             )
 
         self._client, self._probe = (

@@ -145,6 +145,7 @@ NO_REDIS = """
     127.0.0.1:6379 redis://:pass/word@127.0.0.1:6379 redis://x:port
     redis://127.0.0.1/0?socket_timeout=soon redis://127.0.0.1/0?no_such=1
     redis://127.0.0.1/0?encoding=zzz redis://127.0.0.1/0?retry=1
+    redis://a..b/0
 """
 
 

@@ -200,6 +200,18 @@ def test_token_is_renewed_a_minute_before_its_end_or_when_it_is_refused(
             spotify.expire_tokens()
 
 
+def test_refused_token_is_not_sent_again_while_a_new_one_has_to_wait(
+    robin: Browser, spotify: StandIn, clock: Clock
+) -> None:
+    clock.advance(2)
+    spotify.expire_tokens()
+    spotify.fail("token", "rate_limited")
+    spotify.forget()
+    for _ in range(3):
+        assert robin.json()["error"] == "rate_limited"
+    assert endpoints(spotify) == ["player", "token"]
+
+
 @pytest.mark.parametrize("expires_in", [-5, 10**18])
 @pytest.mark.parametrize("new", [None, "brand-new", 7])
 def test_new_token_serves_as_long_as_it_can(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from threading import Barrier
 from time import monotonic
@@ -41,8 +42,10 @@ def proxy(redis: RedisServer) -> Iterator[RedisProxy]:
         yield proxy
 
 
-def opened(clock: Clock, url: str | None = None, key: str = SECRET) -> Store[User]:
-    config = Config(client_id="x", redis_url=url, secret_key=key)
+def opened(
+    clock: Clock, url: str | None = None, key: str = SECRET, threads: int = 4
+) -> Store[User]:
+    config = Config(client_id="x", redis_url=url, secret_key=key, threads=threads)
     return open_store(config, User, clock)
 
 
@@ -171,7 +174,7 @@ def test_without_redis_url_neither_redis_nor_cryptography_is_imported() -> None:
 
 
 def test_redis_holds_nothing_readable(redis: RedisServer, clock: Clock) -> None:
-    """C47: IDs are hashed, values sealed."""
+    """IDs are hashed, values sealed."""
     store = opened(clock, redis.url)
     store.users.put("user-id-canary", FULL)
     store.auths.put("state-canary", "verifier-canary")
@@ -183,7 +186,6 @@ def test_redis_holds_nothing_readable(redis: RedisServer, clock: Clock) -> None:
 
 
 def test_what_redis_can_not_open_is_not_there(redis: RedisServer, clock: Clock) -> None:
-    """C72."""
     users = opened(clock, redis.url).users
     users.put("b", FULL)
     (name_b,) = redis.client.keys("*")
@@ -211,7 +213,7 @@ def at_two(make_app: MakeApp, spotify: StandIn, proxy: RedisProxy) -> list[Brows
 def test_twenty_requests_at_two_servers_refresh_once(
     at_two: list[Browser], spotify: StandIn, clock: Clock
 ) -> None:
-    """C54, over two servers."""
+    """The two share one Redis."""
     clock.advance(3600)
     spotify.forget()
     tabs = [browser.tab() for browser in at_two * 10]
@@ -226,7 +228,7 @@ def test_twenty_requests_at_two_servers_refresh_once(
 def test_without_redis_a_page_says_so_and_it_heals(
     at_two: list[Browser], redis: RedisServer, how: str
 ) -> None:
-    """C59: 503, never logged in, nothing lost."""
+    """503, never logged in, nothing lost."""
     browser = at_two[0]
     user_id = str(browser.user_id)
     getattr(redis, how)()
@@ -250,7 +252,7 @@ def test_without_redis_a_page_says_so_and_it_heals(
 def test_a_login_survives_a_redis_that_fails_while_its_token_is_saved(
     at_two: list[Browser], spotify: StandIn, clock: Clock, proxy: RedisProxy, fault: str
 ) -> None:
-    """C67: and no used-up refresh token is sent again, by either server."""
+    """And no used-up refresh token is sent again, by either server."""
     clock.advance(3600)
     spotify.forget()
     with ThreadPoolExecutor(1) as threads, hold(spotify, "token") as held:
@@ -265,10 +267,35 @@ def test_a_login_survives_a_redis_that_fails_while_its_token_is_saved(
     assert spotify.count("token") == 1
 
 
+def test_lock_outlasts_an_outage_while_a_token_is_refreshed(
+    at_two: list[Browser], redis: RedisServer, spotify: StandIn, clock: Clock
+) -> None:
+    """Or the other server would send the old token, too."""
+    clock.advance(3600)
+    with ThreadPoolExecutor(1) as threads, hold(spotify, "token") as held:
+        page = threads.submit(at_two[0].json)
+        assert held.arrived()
+        redis.let_pass(100)
+        assert redis.client.keys("*:lock")
+        held.release()
+    assert page.result()["state"] == "playing"
+    assert not redis.client.keys("*:lock")
+
+
+def test_token_that_never_ends_can_be_stored(
+    at_two: list[Browser], spotify: StandIn
+) -> None:
+    # JSON knows no word for it.
+    spotify.expires_in = math.inf  # type: ignore[assignment]
+    browser = at_two[0].twin()
+    browser.log_in()
+    assert browser.json()["state"] == "playing"
+
+
 def test_a_later_token_is_not_lost_while_an_earlier_one_is_unsaved(
     redis: RedisServer, proxy: RedisProxy, clock: Clock
 ) -> None:
-    """C67: with PKCE each is good for one use, and an outage may be long."""
+    """With PKCE each is good for one use, and an outage may be long."""
     table, other = opened(clock, proxy.url).users, opened(clock, redis.url).users
     table.put("a", BARE)
     proxy.fault = "refuse"
@@ -285,7 +312,7 @@ def test_a_later_token_is_not_lost_while_an_earlier_one_is_unsaved(
 def test_a_lock_that_nobody_gives_back_keeps_a_visit_until_its_deadline(
     redis: RedisServer, clock: Clock
 ) -> None:
-    """C68: then it is busy, and later visits do not queue behind it for ever."""
+    """Then it is busy, and later visits do not queue behind it for ever."""
     vanished, lock = (opened(clock, redis.url).users.lock for _ in range(2))
     with vanished("a", 0):
         for _ in range(2):
@@ -293,10 +320,27 @@ def test_a_lock_that_nobody_gives_back_keeps_a_visit_until_its_deadline(
                 pass
 
 
+def test_no_more_than_a_few_wait_for_the_locks_of_other_servers(
+    redis: RedisServer, clock: Clock
+) -> None:
+    """So that they can't take every thread; here two may wait."""
+    lock, other = (opened(clock, redis.url, threads=1).users.lock for _ in range(2))
+
+    def wait(key: str) -> None:
+        with lock(key, monotonic() + 30):
+            pass
+
+    with ThreadPoolExecutor(3) as threads, other("a", 0), other("b", 0), other("c", 0):
+        waits = [threads.submit(wait, key) for key in "abc"]
+        with pytest.raises(Problem, match="busy"):
+            next(as_completed(waits)).result()
+    assert sum(it.exception() is None for it in waits) == 2
+
+
 def test_a_holder_whose_lock_ran_out_does_not_overwrite_newer_data(
     at_two: list[Browser], redis: RedisServer, spotify: StandIn, clock: Clock
 ) -> None:
-    """C68: the token that the other server got meanwhile stays."""
+    """The token that the other server got meanwhile stays."""
     with ThreadPoolExecutor(1) as threads, hold(spotify, "player") as held:
         late = threads.submit(at_two[0].json)
         assert held.arrived()

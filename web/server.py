@@ -20,7 +20,7 @@ GRACE_SECONDS = 10  # for requests in flight when the server is told to stop
 BACKLOG = 4_096  # connections that the system accepts ahead of the server
 MOST_CONNECTIONS = 16_384  # open at once, in each worker
 HEADER_MS = 10_000  # milliseconds for a request's headers to arrive
-HEADER_BYTES = 16_384  # of all headers together; more is answered with 431
+HEADER_BYTES = 24_576  # of all headers together; more is answered with 431
 SPARE_THREADS = 16  # for pages that need no call, and for probes
 
 # Names that people write by mistake, or know from another library.
