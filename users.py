@@ -164,8 +164,7 @@ class Users:
             if problem.name == "code_refused":
                 return self._store_token(user_id, user, ENDED)
             if not self._spotify.expires_soon(user.token):  # but it was refused
-                expired = replace(user.token, expires_at=0)
-                self._store_token(user_id, user, expired)
+                self._store_token(user_id, user, replace(user.token, expires_at=0))
             if problem.name == "client_refused":  # whoever runs the app can mend that
                 raise Problem("unreachable") from None
             raise
