@@ -163,8 +163,8 @@ class Users:
         except Problem as problem:
             if problem.name == "code_refused":
                 return self._store_token(user_id, user, ENDED)
+            # A token that was refused is not sent again while its refresh has to wait.
             if problem.status == 503 and not self._spotify.expires_soon(user.token):
-                # It was refused, so it is not sent again while the refresh has to wait.
                 self._store_token(user_id, user, replace(user.token, expires_at=0))
             if problem.name == "client_refused":  # whoever runs the app can mend that
                 raise Problem("unreachable") from None
