@@ -3,10 +3,10 @@
 import argparse
 import os
 import shutil
-import subprocess
 from contextlib import redirect_stdout
 from functools import partial
 from statistics import median
+from subprocess import STDOUT, check_output
 from tempfile import NamedTemporaryFile
 
 from .servers import APP, BARE, CROWD, DOCS, DOUBLE, REDIS, Server
@@ -73,9 +73,7 @@ def main() -> None:
     os.environ["SPOTIFY_CLIENT_ID"] = "benchmark"
     with NamedTemporaryFile() as pem, redirect_stdout(args.out):
         if not args.plain:
-            subprocess.run(
-                CERT.format(pem.name).split(), check=True, capture_output=True
-            )
+            check_output(CERT.format(pem.name).split(), stderr=STDOUT)
             os.environ["SSL_CERT_FILE"] = pem.name
             tls = dict.fromkeys(TLS, pem.name)
         double = Server(DOUBLE, [], **tls)
