@@ -24,8 +24,7 @@ log = logging.getLogger("now_playing")
 class User:
     """A logged-in person: token, Spotify account if known, last answer if any.
 
-    The answer is what plays, or the name of a problem. answered_at: seconds, by the
-    clock of the table that keeps the person.
+    The answer is what plays, or a problem's name. answered_at: seconds of its table.
     """
 
     token: Token
