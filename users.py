@@ -24,7 +24,7 @@ log = logging.getLogger("now_playing")
 class User:
     """A logged-in person: token, Spotify account if known, last answer if any.
 
-    The answer is what plays, or a problem's name. answered_at: seconds of its table.
+    The answer is what plays, or a problem's name. answered_at: by the table's clock.
     """
 
     token: Token
