@@ -86,7 +86,7 @@ class Config:
         def read(name: str, check: Callable[[str], Any], default: str = "") -> Any:
             value = environ.get(name, default)
             try:
-                if not value.isprintable():  # which is also true of what is not UTF-8
+                if not value.isprintable():  # such as bytes that are not UTF-8
                     raise ValueError("has characters that can't be read: type it again")
                 return check(value)
             except ValueError as error:

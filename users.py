@@ -129,7 +129,7 @@ class Users:
             trouble = problem.name
         now = self._people.clock()
         return self._change(
-            user_id, lambda user: User(user.token, account, playing, trouble, now)
+            user_id, lambda kept: User(kept.token, account, playing, trouble, now)
         )
 
     def _ask_with_token(

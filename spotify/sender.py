@@ -197,4 +197,4 @@ def _content(body: bytes) -> Any:
     with suppress(ValueError, RecursionError):
         if (content := json.loads(body)) is not None:
             return content
-    return body.decode("utf-8", "replace") or None  # the word null stays a word
+    return body.decode("utf-8", "replace") or None  # the word null stays text

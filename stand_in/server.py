@@ -76,7 +76,7 @@ class StandIn(Accounts):
 
     def stop(self, *_: object) -> None:
         """Close the port, and every connection at its next request."""
-        with suppress(OSError):  # wakes the thread; not on macOS, where it looks soon
+        with suppress(OSError):  # so that the thread ends at once; macOS refuses this
             self._server.socket.shutdown(socket.SHUT_RDWR)
         self._server.shutdown()
         self._server.server_close()

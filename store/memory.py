@@ -130,7 +130,7 @@ class MemoryTable(Generic[V]):
         return self._locks.hold(key, deadline)
 
     def keep_lock(self, key: str) -> None:
-        """Let the lock outlast an outage of the store, where it would end by itself."""
+        """Keep a lock through an outage, in a store where it would end by itself."""
 
     def _take(self, key: str) -> V | None:
         value, used_at = self._entries.pop(key, (None, 0.0))
