@@ -5,7 +5,7 @@ import os
 import time
 from secrets import token_urlsafe
 
-from flask import Flask, render_template, session
+from flask import Flask, get_template_attribute, render_template, session
 
 from app import create_app
 from config import Config, read_environ
@@ -33,12 +33,14 @@ def bare_app() -> Flask:
     """Return Flask with a session and the app's template, always of one person."""
     app, now = Flask(__name__), read(json.loads(PLAYING.replace("PERSON", "p00000")))
     app.secret_key, app.jinja_env = "aliens", create_app().jinja_env
-    facts = {"account": Account("p00000", "p00000"), "now": now, "poll_after_ms": 5000}
+    account = Account("p00000", "p00000")
 
     @app.get("/callback")
     @app.get("/")
     def main() -> str:
         user_id = session.setdefault("user", token_urlsafe(24))
+        player = get_template_attribute("player.html", "player")(now, None, 5000, "")
+        facts = {"account": account, "player": player, "poll_after_ms": 5000}
         return render_template("index.html", user_id=user_id, **facts)
 
     return app

@@ -24,6 +24,8 @@ from tests.browser import Visitor, box, flaws, heading, is_logged_out, shows, st
 from tests.conftest import CLIENT_ID, needs
 from tests.test_server import Server
 from tests.wire import hold
+from users import Current
+from web.pages import Pages
 
 pytestmark = pytest.mark.browser
 
@@ -91,10 +93,15 @@ def answer_with(visitor: Visitor, path: str, html: str, status: int = 200) -> No
     visitor.context.route(f"**{path}", lambda it: it.fulfill(status=status, **told))
 
 
-def preview(visitor: Visitor, client_id: str, template: str, **values: Any) -> Page:
+def preview(visitor: Visitor, client_id: str, what: Problem | Current) -> Page:
     """Open a page that the app would not show just now."""
-    with create_app(Config(client_id)).test_request_context():
-        answer_with(visitor, "/preview", render_template(template, **values))
+    app = create_app(config := Config(client_id))
+    with app.test_request_context():
+        if isinstance(what, Problem):
+            page = render_template("problem.html", problem=what)
+        else:
+            page = Pages(app, config).main("x", what)
+        answer_with(visitor, "/preview", page)
     return visitor.open("/preview")
 
 
@@ -196,7 +203,7 @@ def test_pages_on_the_way_fit_320_px_and_pass_axe(visitor: Visitor) -> None:
     assert flaws(page) == []
     for name in ("invalid_state", "wrong_host", "client_refused", "login_later"):
         problem = Problem(name, 7)
-        preview(visitor, CLIENT_ID, "problem.html", problem=problem)
+        preview(visitor, CLIENT_ID, problem)
         expect(heading(page)).to_have_text(problem.message)
         assert flaws(page) == [], problem.name
     for path in ("/switches", "/authorize?client_id=somebody"):
@@ -508,8 +515,8 @@ def test_page_is_in_line_and_large_where_there_is_room(visitor: Visitor) -> None
 
 
 def test_demo_says_so_and_does_without_the_mark(visitor: Visitor) -> None:
-    shown = {"now": NowPlaying("playing", "track", TITLE), "user_id": "x"}
-    page = preview(visitor, DEMO_CLIENT_ID, "index.html", **shown, poll_after_ms=0)
+    current = Current(None, NowPlaying("playing", "track", TITLE), None)
+    page = preview(visitor, DEMO_CLIENT_ID, current)
     demo, button = box(page, ".demo"), box(page, "#fullscreen")
     assert demo["y"] + demo["height"] + 8 <= button["y"]
     expect(page.locator(".spotify")).to_have_count(0)
@@ -517,7 +524,8 @@ def test_demo_says_so_and_does_without_the_mark(visitor: Visitor) -> None:
 
 def test_every_glyph_is_drawn(visitor: Visitor) -> None:
     sprite = (ROOT / "static/glyphs.svg").read_text("utf-8")
-    names = re.findall('symbol id="([^"]+)"', sprite)
-    assert names == create_app(Config(CLIENT_ID)).jinja_env.globals["drawn"]
+    names = set(re.findall('symbol id="([^"]+)"', sprite))
+    states = {"playing", "paused", "nothing", "ad", "unknown", "trouble"}
+    assert names - {"track", "episode", "chapter", "local"} - states <= set(KINDS)
     page = visitor.meets("nothing")
     page.wait_for_function("document.querySelector('.art use').getBBox().width > 9")

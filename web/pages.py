@@ -2,10 +2,20 @@
 
 import hashlib
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask import (
+    Flask,
+    Response,
+    get_template_attribute,
+    jsonify,
+    make_response,
+    render_template,
+    request,
+)
+from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -29,7 +39,7 @@ class Pages:
         app.config["SEND_FILE_MAX_AGE_DEFAULT"] = STATIC_SECONDS
         app.register_error_handler(Problem, _problem)
         app.register_error_handler(HTTPException, _http_error)
-        _add_template_globals(app, config)
+        _prepare_templates(app, config)
         # A cookie of its own: another tab may change the session in the meantime.
         self._notice: dict[str, Any] = {
             "key": cookie_name(config, "now_playing_notice"),
@@ -59,26 +69,42 @@ class Pages:
 
     def main(self, user_id: str, current: Current) -> str:
         """Return the main page of somebody who is logged in."""
-        account, shown = current.account, _shown(current)
-        return render_template("index.html", user_id=user_id, account=account, **shown)
+        return render_template(
+            "index.html", user_id=user_id, account=current.account, **_player(current)
+        )
 
     def player(self, current: Current) -> Response:
         """Return what plays as JSON, or as the player's HTML if that is preferred."""
         if not current.playing:
             raise current.problem or Problem("unreachable")
-        shown = _shown(current)
         if _wants_html():
-            return make_response(render_template("player.html", **shown))
+            return make_response(_player(current)["player"])
         facts = current.playing.as_json()
-        return jsonify(**facts, poll_after_ms=shown["poll_after_ms"])
+        return jsonify(**facts, poll_after_ms=_poll_after_ms(current))
 
 
-def _shown(current: Current) -> dict[str, Any]:
-    """Return what the player's template shows."""
-    wait = current.problem.poll_after_ms if current.problem else 0
+def _player(current: Current) -> dict[str, Any]:
+    """Return the player's HTML, and what the page around it has to know."""
+    facts = {
+        "poll_after_ms": _poll_after_ms(current),
+        "tab_title": _tab_title(current),
+    }
+    player = get_template_attribute("player.html", "player")
+    return facts | {"player": player(current.playing, current.problem, **facts)}
+
+
+def _poll_after_ms(current: Current) -> int:
     if current.playing:
-        wait = spread_out(current.playing.poll_after_ms)
-    return {"now": current.playing, "problem": current.problem, "poll_after_ms": wait}
+        return spread_out(current.playing.poll_after_ms)
+    return current.problem.poll_after_ms if current.problem else 0
+
+
+def _tab_title(current: Current) -> str | None:
+    now = current.playing
+    if now is None or now.state not in ("playing", "paused"):
+        return None
+    title = f"⏸ {now.title}" if now.state == "paused" else now.title
+    return " – ".join(filter(None, [title, ", ".join(link.name for link in now.by)]))
 
 
 def _wants_html() -> bool:
@@ -93,8 +119,8 @@ def _problem(problem: Problem) -> Response:
     if request.endpoint != "now_playing":
         response = make_response(render_template("problem.html", problem=problem))
     elif _wants_html():
-        shown = _shown(Current(None, None, problem))
-        response = make_response(render_template("player.html", **shown))
+        player = _player(Current(None, None, problem))["player"]
+        response = make_response(player)
     else:
         response = jsonify(
             error=problem.error,
@@ -115,21 +141,24 @@ def _http_error(error: HTTPException) -> Response:
     return response
 
 
-def _add_template_globals(app: Flask, config: Config) -> None:
-    def version(path: Path) -> str:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+def _prepare_templates(app: Flask, config: Config) -> None:
+    folder = Path(app.static_folder or "")
+    drawn = re.findall(r'id="(\w+)"', (folder / "glyphs.svg").read_text("utf-8"))
 
-    files = Path(app.static_folder or "").iterdir()
-    urls = {path.name: f"/static/{path.name}?v={version(path)}" for path in files}
+    def static(name: str) -> str:
+        version = hashlib.sha256((folder / name).read_bytes()).hexdigest()[:12]
+        return f"/static/{name}?v={version}"
+
+    def glyph(name: str, otherwise: str = "trouble") -> Markup:
+        return glyphs.get(name) or glyphs[otherwise]
+
+    svg = f'<svg aria-hidden="true"><use href="{static("glyphs.svg")}#%s"/></svg>'
+    glyphs = {name: Markup(svg % name) for name in drawn}
+    # Jinja evaluates a filter of a constant once, when it compiles the template.
+    app.jinja_env.filters.update(static=static, glyph=glyph)
     app.jinja_env.globals.update(
         dashboard=DASHBOARD,
         demo=config.demo,
         origin=config.origin,
         redirect_uri=config.redirect_uri,
-        static=urls,
-    )
-    # Evaluated once; an import in the templates would do so at each rendering.
-    macros = vars(app.jinja_env.get_template("macros.html").module)
-    app.jinja_env.globals.update(
-        (name, value) for name, value in macros.items() if name[0] != "_"
     )
