@@ -60,12 +60,10 @@ def install(app: Flask) -> None:
     def finish(response: Response) -> Response:
         # Pages and polls that go well would bury the rest.
         routine = response.status_code < 400 and request.endpoint in ROUTINE
-        log.log(
-            logging.DEBUG if routine else logging.INFO,
-            "%s %s %d %.1f ms",
-            quote(request.method),
-            quote(request.path),  # without the query, which may hold a code
-            response.status_code,
-            1000 * (time.perf_counter() - g.started),
-        )
+        level = logging.DEBUG if routine else logging.INFO
+        if log.isEnabledFor(level):
+            # Without the query, which may hold a code.
+            what = quote(f"{request.method} {request.path}", "/ ")
+            ms = 1000 * (time.perf_counter() - g.started)
+            log.log(level, "%s %d %.1f ms", what, response.status_code, ms)
         return response
