@@ -154,6 +154,14 @@ def test_without_a_client_id_it_is_a_demo_that_says_so(start: Start) -> None:
         urlopen(consent)
 
 
+def test_another_app_in_the_folder_it_is_started_in_is_not_served(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text("raise SystemExit('another app')")
+    server = start(f"env -C {tmp_path} {sys.executable} {HOME / 'app.py'}")
+    assert "Now Playing" in server.website.test_client().get("/").text
+
+
 def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(server: Server) -> None:
     origin = f"http://127.0.0.1:{server.port}"
     assert server.says() == f"Open {origin}\n"
