@@ -50,7 +50,7 @@ class Config:
     api_url: str = SPOTIFY_API
     redis_url: str | None = field(default=None, repr=False)
     workers: int = 1
-    threads: int = 64  # calls to Spotify at once
+    threads: int = 96  # calls to Spotify at once
     deadline: float = 7.0  # seconds for one visit, apart from storing what it got
 
     @property

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from secrets import token_urlsafe
 
@@ -13,8 +14,11 @@ from spotify.client import Account, Token
 from spotify.playback import read
 from store.memory import MemoryStore
 from users import User
+from web.server import SWITCH_SECONDS
 
 from .double import PLAYING
+
+sys.setswitchinterval(SWITCH_SECONDS)  # as the app has it
 
 
 def crowded_app() -> Flask:

@@ -21,7 +21,7 @@ import tekore as tk
 from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, is_local
 from problems import Problem
 
-QUEUE_PER_CALL = 4  # calls that may wait, for each one that may be under way
+QUEUE_PER_CALL = 3  # calls that may wait, for each one that may be under way
 QUEUE_SECONDS = 2.5  # that a call may wait for one of these to end
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long

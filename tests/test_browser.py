@@ -97,11 +97,11 @@ def preview(visitor: Visitor, client_id: str, what: Problem | Current) -> Page:
     """Open a page that the app would not show just now."""
     app = create_app(config := Config(client_id))
     with app.test_request_context():
-        if isinstance(what, Problem):
-            page = render_template("problem.html", problem=what)
+        if isinstance(what, Current):
+            html = Pages(app, config).main("x", what)
         else:
-            page = Pages(app, config).main("x", what)
-        answer_with(visitor, "/preview", page)
+            html = render_template("problem.html", problem=what)
+    answer_with(visitor, "/preview", html)
     return visitor.open("/preview")
 
 
@@ -524,8 +524,7 @@ def test_demo_says_so_and_does_without_the_mark(visitor: Visitor) -> None:
 
 def test_every_glyph_is_drawn(visitor: Visitor) -> None:
     sprite = (ROOT / "static/glyphs.svg").read_text("utf-8")
-    names = set(re.findall('symbol id="([^"]+)"', sprite))
-    states = {"playing", "paused", "nothing", "ad", "unknown", "trouble"}
-    assert names - {"track", "episode", "chapter", "local"} - states <= set(KINDS)
+    others = "track episode chapter local playing paused nothing ad unknown trouble"
+    assert {*re.findall(' id="(.+?)"', sprite)} <= {*KINDS, *others.split()}
     page = visitor.meets("nothing")
     page.wait_for_function("document.querySelector('.art use').getBBox().width > 9")

@@ -251,12 +251,12 @@ def test_a_worker_that_is_killed_comes_back_and_logins_are_kept(
 
 
 def test_a_crowd_waits_and_nobody_else(server: Server, spotify: StandIn) -> None:
-    """While Spotify hangs, 4 may ask at once, and 16 wait for them."""
-    people = [Browser(server.website, spotify) for _ in range(20)]
+    """While Spotify hangs, 4 may ask at once, and 12 wait for them."""
+    people = [Browser(server.website, spotify) for _ in range(16)]
     for n, browser in enumerate(people):
         browser.log_in(f"person{n}")
     stranger = Browser(server.website, spotify)
-    with ThreadPoolExecutor(20) as threads, hold(spotify, "player") as held:
+    with ThreadPoolExecutor(16) as threads, hold(spotify, "player") as held:
         answers = threads.map(Browser.json, people)
         assert held.arrived(4)
         for path in ("/healthz", "/", "/login"):
@@ -266,7 +266,7 @@ def test_a_crowd_waits_and_nobody_else(server: Server, spotify: StandIn) -> None
 
 
 def test_half_sent_and_idle_connections_hold_nobody_up(server: Server) -> None:
-    """100 of each, where 56 threads serve."""
+    """100 of each, where 64 threads serve."""
     post = b"POST /logout HTTP/1.1\r\n"
     starts = [b"", b"GET / HT", b"GET / HTTP/1.1\r\nX-Half: "]
     starts += [post + b"Content-Length: 9\r\n\r\n1"]

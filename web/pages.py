@@ -155,10 +155,16 @@ def _prepare_templates(app: Flask, config: Config) -> None:
     svg = f'<svg aria-hidden="true"><use href="{static("glyphs.svg")}#%s"/></svg>'
     glyphs = {name: Markup(svg % name) for name in drawn}
     # Jinja evaluates a filter of a constant once, when it compiles the template.
-    app.jinja_env.filters.update(static=static, glyph=glyph)
+    app.jinja_env.filters.update(static=static, glyph=glyph, clock=_clock)
     app.jinja_env.globals.update(
         dashboard=DASHBOARD,
         demo=config.demo,
         origin=config.origin,
         redirect_uri=config.redirect_uri,
     )
+
+
+def _clock(ms: int) -> str:
+    minutes, seconds = divmod(ms // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

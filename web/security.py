@@ -53,8 +53,16 @@ def install(app: Flask, config: Config) -> None:
         PERMANENT_SESSION_LIFETIME=timedelta(days=COOKIE_DAYS),
     )
     app.session_interface = CookieSession(config.secret_key)
-    own_hosts = _own_hosts(config.origin)
-    headers = _headers(config)
+    own_hosts, headers = _own_hosts(config.origin), _headers(config)
+    wsgi_app = app.wsgi_app
+
+    def with_headers(environ: Any, start_response: Any) -> Any:
+        def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
+            return start_response(status, given + headers, *error)
+
+        return wsgi_app(environ, start)
+
+    app.wsgi_app = with_headers  # type: ignore[method-assign]
 
     @app.before_request
     def check() -> BaseResponse | None:
@@ -73,7 +81,6 @@ def install(app: Flask, config: Config) -> None:
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers.extend(headers)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 
