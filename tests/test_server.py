@@ -335,7 +335,8 @@ OTHERS = {
     "gunicorn": "gunicorn --threads 4 -b 127.0.0.1:$PORT 'app:create_app()'",
     "waitress": "waitress-serve --listen 127.0.0.1:$PORT --call app:create_app",
     "flask": "flask --app app run --port $PORT",
-    "granian": "granian --interface wsgi --port $PORT --factory app:create_app",
+    "granian": "granian --interface wsgi --factory --workers-kill-timeout 10 "
+    "--port $PORT app:create_app",
 }
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, Response, redirect, request
+from flask import Flask, redirect, request
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeSerializer
 from werkzeug.exceptions import MethodNotAllowed
@@ -53,16 +53,9 @@ def install(app: Flask, config: Config) -> None:
         PERMANENT_SESSION_LIFETIME=timedelta(days=COOKIE_DAYS),
     )
     app.session_interface = CookieSession(config.secret_key)
-    own_hosts, headers = _own_hosts(config.origin), _headers(config)
-    wsgi_app = app.wsgi_app
-
-    def with_headers(environ: Any, start_response: Any) -> Any:
-        def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
-            return start_response(status, given + headers, *error)
-
-        return wsgi_app(environ, start)
-
-    app.wsgi_app = with_headers  # type: ignore[method-assign]
+    headers = _headers(config)
+    app.wsgi_app = _with_headers(app.wsgi_app, headers)  # type: ignore[method-assign]
+    own_hosts = _own_hosts(config.origin)
 
     @app.before_request
     def check() -> BaseResponse | None:
@@ -78,11 +71,6 @@ def install(app: Flask, config: Config) -> None:
         if endpoint in GUARDED:
             _check_intent(endpoint, config.origin)
         return None
-
-    @app.after_request
-    def finish(response: Response) -> Response:
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
 
 
 def argument(name: str) -> str:
@@ -163,3 +151,17 @@ def _headers(config: Config) -> list[tuple[str, str]]:
     if config.secure:
         headers.append(("Strict-Transport-Security", "max-age=31536000"))
     return headers
+
+
+def _with_headers(wsgi_app: Any, headers: list[tuple[str, str]]) -> Any:
+    """Add headers to every answer, outside Flask, which would look at each again."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
+            if all(name != "Cache-Control" for name, _ in given):
+                given = [*given, ("Cache-Control", "no-store")]
+            return start_response(status, given + headers, *error)
+
+        return wsgi_app(environ, start)
+
+    return app
