@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -26,7 +27,8 @@ CLIENT_ID = "0123456789abcdef0123456789abcdef"
 SECRET = "the-client-secret-of-the-tests"
 
 # Templates as compiled for the first app, or that would take half of a test's time.
-Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache()}
+COMPILED = TemporaryDirectory()
+Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache(COMPILED.name)}
 
 
 class Clock:

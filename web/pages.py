@@ -85,12 +85,10 @@ class Pages:
 
 def _player(current: Current) -> dict[str, Any]:
     """Return the player's HTML, and what the page around it has to know."""
-    facts = {
-        "poll_after_ms": _poll_after_ms(current),
-        "tab_title": _tab_title(current),
-    }
+    wait, title = _poll_after_ms(current), _tab_title(current)
     player = get_template_attribute("player.html", "player")
-    return facts | {"player": player(current.playing, current.problem, **facts)}
+    html = player(current.playing, current.problem, wait, title)
+    return {"player": html, "poll_after_ms": wait, "tab_title": title}
 
 
 def _poll_after_ms(current: Current) -> int:
@@ -119,8 +117,8 @@ def _problem(problem: Problem) -> Response:
     if request.endpoint != "now_playing":
         response = make_response(render_template("problem.html", problem=problem))
     elif _wants_html():
-        player = _player(Current(None, None, problem))["player"]
-        response = make_response(player)
+        current = Current(None, None, problem)
+        response = make_response(_player(current)["player"])
     else:
         response = jsonify(
             error=problem.error,
@@ -149,8 +147,8 @@ def _prepare_templates(app: Flask, config: Config) -> None:
         version = hashlib.sha256((folder / name).read_bytes()).hexdigest()[:12]
         return f"/static/{name}?v={version}"
 
-    def glyph(name: str, otherwise: str = "trouble") -> Markup:
-        return glyphs.get(name) or glyphs[otherwise]
+    def glyph(name: str | None, otherwise: str = "trouble") -> Markup:
+        return glyphs.get(name or "") or glyphs[otherwise]
 
     svg = f'<svg aria-hidden="true"><use href="{static("glyphs.svg")}#%s"/></svg>'
     glyphs = {name: Markup(svg % name) for name in drawn}
