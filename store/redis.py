@@ -176,10 +176,8 @@ class RedisStore(Generic[V]):
                 driver_info=None,
             )
 
-        self._client, self._probe = (
-            connect(SOCKET_SECONDS, 1),
-            connect(PROBE_SECONDS, 0),
-        )
+        self._client = connect(SOCKET_SECONDS, 1)
+        self._probe = connect(PROBE_SECONDS, 0)
         if not self.ready():
             log.warning("Redis does not answer yet: see REDIS_URL")
         secret = config.secret_key

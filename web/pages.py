@@ -150,8 +150,8 @@ def _prepare_templates(app: Flask, config: Config) -> None:
     def glyph(name: str | None, otherwise: str = "trouble") -> Markup:
         return glyphs.get(name or "") or glyphs[otherwise]
 
-    svg = f'<svg aria-hidden="true"><use href="{static("glyphs.svg")}#%s"/></svg>'
-    glyphs = {name: Markup(svg % name) for name in drawn}
+    svg = Markup('<svg aria-hidden="true"><use href="{}#{}"/></svg>')
+    glyphs = {name: svg.format(static("glyphs.svg"), name) for name in drawn}
     # Jinja evaluates a filter of a constant once, when it compiles the template.
     app.jinja_env.filters.update(static=static, glyph=glyph, clock=_clock)
     app.jinja_env.globals.update(
