@@ -34,7 +34,7 @@ def create_app(
     store = store or open_store(config, User, clock)
     auths, people = store.auths, store.users
     spotify = Spotify(config, store.paused, store.pause, clock.time)
-    users = Users(spotify, people, config.deadline)
+    users = Users(spotify, people, 7.0)
 
     @app.get("/")
     def main() -> str | Response:
@@ -59,7 +59,7 @@ def create_app(
         auths.put(f"{auth.state}:{browser}", auth.verifier)
         return redirect(auth.url, 307)
 
-    @app.get(config.callback_path)
+    @app.get("/callback")
     def callback() -> BaseResponse:
         key = f"{argument('state')}:{session.get('browser')}"
         verifier = auths.pop(key)

@@ -18,7 +18,8 @@ import certifi
 import pycurl
 import tekore as tk
 
-from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, is_local
+from addresses import is_local
+from config import SPOTIFY_ACCOUNTS, SPOTIFY_API
 from problems import Problem
 
 QUEUE_PER_CALL = 3  # calls that may wait, for each one that may be under way

@@ -161,7 +161,7 @@ class RedisStore(Generic[V]):
     ) -> None:
         self.clock = clock  # the one that machines share
         self.locks = KeyedLocks(2 * config.threads)
-        self.lock_seconds = int(config.deadline) + 3  # longer than any visit
+        self.lock_seconds = 7 + 3  # longer than any visit
 
         def connect(seconds: float, retries: int) -> Any:
             # A dead connection is replaced at once; a slow server is not asked again.
@@ -180,7 +180,7 @@ class RedisStore(Generic[V]):
         self._probe = connect(PROBE_SECONDS, 0)
         if not self.ready():
             log.warning("Redis does not answer yet: see REDIS_URL")
-        secret = config.secret_key
+        secret = config.secret_key or ""
         self.auths = RedisTable(self, "auth", AUTH_SECONDS, Seal(secret, str))
         self.users = RedisTable(self, "user", USER_SECONDS, Seal(secret, person))
 

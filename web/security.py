@@ -4,6 +4,7 @@ import hashlib
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -13,7 +14,8 @@ from itsdangerous import URLSafeSerializer
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
 
-from config import USUAL_PORTS, Config, is_local, port_of
+from addresses import USUAL_PORTS, is_local, port_of
+from config import Config
 from problems import Problem
 
 COOKIE_DAYS = 180  # Spotify ends every login after six months
@@ -45,14 +47,14 @@ def install(app: Flask, config: Config) -> None:
     app.url_map.merge_slashes = False  # or a redirect would repeat the query
     # As the OWASP session management cheat sheet has it.
     app.config.update(
-        SECRET_KEY=config.secret_key,
+        SECRET_KEY=config.secret_key or token_urlsafe(),
         SESSION_COOKIE_NAME=cookie_name(config, "now_playing"),
         SESSION_COOKIE_SECURE=config.secure,
         SESSION_COOKIE_SAMESITE="Lax",  # Strict would lose it at the callback
         SESSION_REFRESH_EACH_REQUEST=False,
         PERMANENT_SESSION_LIFETIME=timedelta(days=COOKIE_DAYS),
     )
-    app.session_interface = CookieSession(config.secret_key)
+    app.session_interface = CookieSession(str(app.secret_key))
     headers = _headers(config)
     app.wsgi_app = _with_headers(app.wsgi_app, headers)  # type: ignore[method-assign]
     own_hosts = _own_hosts(config.origin)
