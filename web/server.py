@@ -2,53 +2,33 @@
 
 import argparse
 import os
-import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from ipaddress import ip_address
 from multiprocessing import parent_process
-from pathlib import Path
 from threading import Thread
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from addresses import port_of
-from config import (
-    DASHBOARD,
-    DEMO_CLIENT_ID,
-    DOTENV,
-    Config,
-    ConfigError,
-    read_dotenv,
-    read_environ,
-)
+from config import DASHBOARD, DEMO_CLIENT_ID, DOTENV, Config, ConfigError, read_environ
+
+from .hints import hints
 
 HELP = f"""Log in with Spotify and see what you're playing. The settings are environment
 variables, or stand in {DOTENV}; docs/settings.md lists them. Without
 SPOTIFY_CLIENT_ID it is a demo: no Spotify app needed, all on this machine."""
-CLIENT_ID = "SPOTIFY_CLIENT_ID"
 GRACE_SECONDS = 10  # for requests in flight when the server is told to stop
-
-# Set here, so that many connections which say little stop nobody.
-BACKLOG = 4_096  # connections that the system accepts ahead of the server
 MOST_CONNECTIONS = 16_384  # open at once, in each worker
-HEADER_MS = 10_000  # milliseconds for a request's headers to arrive
 HEADER_BYTES = 24_576  # of all headers together; more is answered with 431
 SPARE_THREADS = 32  # for pages that need no call, and for probes
 # Threads that wait for Python's lock wake up this often to ask for it. With the usual
 # 5 ms, that alone takes a tenth of the CPU when many wait, and nobody is served sooner.
 SWITCH_SECONDS = 0.02
-
-# Names that people write by mistake, or know from another library.
-MISNOMER = re.compile(
-    r"(?:SPOTI[FP]Y_?(?:CLIENT|REDIRECT)?|CLIENT|REDIRECT)_?(ID|SECRET|UR[IL])"
-)
-RIGHT_NAMES = {"ID": "CLIENT_ID", "SECRET": "CLIENT_SECRET"}  # else REDIRECT_URI
-COMMENTED_ID = re.compile(r"#\s*(export\s+)?SPOTIFY_CLIENT_ID\s*=\s*\S")
 
 
 def main() -> int:
@@ -57,8 +37,8 @@ def main() -> int:
     try:
         for hint in hints(os.environ):
             _say(hint)
-        if CLIENT_ID not in read_environ(os.environ):
-            os.environ[CLIENT_ID] = DEMO_CLIENT_ID
+        if "SPOTIFY_CLIENT_ID" not in read_environ(os.environ):
+            os.environ["SPOTIFY_CLIENT_ID"] = DEMO_CLIENT_ID
         config = Config.from_env(read_environ(os.environ))
         _check_port(config)
         # LOGINS_FILE: open_store(config, User, time).close(), which may raise.
@@ -74,7 +54,10 @@ def load_app(module: str) -> Any:
     """Set up a worker process, and return the app that it serves."""
     sys.setswitchinterval(SWITCH_SECONDS)
     if main_process := parent_process():
-        os.setpgrp()
+        if hasattr(os, "setpgrp"):
+            # A terminal signals the main process alone, which tells its workers: of
+            # workers that both told to stop, one in eight did not.
+            os.setpgrp()
 
         def end_with_main_process() -> None:  # also if that was killed
             main_process.join()
@@ -122,15 +105,14 @@ def _serve(config: Config) -> None:
         # for logins and for refreshes each, and two for others of the same person.
         blocking_threads=8 * config.threads + SPARE_THREADS,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=HEADER_MS, max_buffer_size=HEADER_BYTES
-        ),
-        backlog=BACKLOG,
+        http1_settings=HTTP1Settings(max_buffer_size=HEADER_BYTES),
         backpressure=min(MOST_CONNECTIONS, files // 2),  # or Spotify gets none
-        websockets=False,
         log_level=LogLevels.error,
     )
-    if hasattr(signal, "SIGHUP"):
+    if hasattr(os, "register_at_fork"):
+        # Or a worker that is told to stop while it starts would not hear of it.
+        default = partial(signal.signal, signal.SIGTERM, signal.SIG_DFL)
+        os.register_at_fork(after_in_child=default)
         ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # by nohup
 
         @server.on_startup
@@ -168,37 +150,6 @@ def greeting(config: Config) -> str:
     if not config.demo:
         lines.append(f"Redirect URI for {DASHBOARD}: {config.redirect_uri}")
     return "\n".join(lines)
-
-
-def hints(environ: Mapping[str, str], path: Path = DOTENV) -> Iterator[str]:
-    """Say what looks like a setting, but has no effect; and why this is the demo."""
-    parts = read_dotenv(path)
-    names = [part.key for part in parts if part.key]
-    for name in sorted({*environ, *names}):
-        match = MISNOMER.fullmatch(name.upper())
-        right = (
-            f"SPOTIFY_{RIGHT_NAMES.get(match[1], 'REDIRECT_URI')}" if match else name
-        )
-        if name != right:
-            yield f"{name} is not a setting of this app: use {right}"
-        if names.count(name) > 1:
-            yield f"{name} stands in {path} more than once: the last one counts"
-    demo = CLIENT_ID not in read_environ(environ, path)
-    for part in parts:
-        text = part.original.string
-        line = part.original.line + text.removesuffix(text.lstrip()).count("\n")
-        if part.error:
-            yield f"{path}, line {line} is not a setting: write NAME=value"
-        elif demo and COMMENTED_ID.match(text.lstrip()):
-            yield f"{path}, line {line} has no effect: remove the # at its beginning"
-    if not demo:
-        return
-    if CLIENT_ID in names and not environ.get(CLIENT_ID, "x").strip():
-        yield f"The environment variable {CLIENT_ID} is empty, and wins over {path}"
-    for other in (path.with_name(".env.txt"), path.with_name(".env.example")):
-        if any(part.key == CLIENT_ID and part.value for part in read_dotenv(other)):
-            yield f"{other} is not read: rename it to .env"
-    yield f"No {CLIENT_ID} in {path}: this is the demo"
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
