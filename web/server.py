@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from functools import partial
 from importlib import import_module
 from ipaddress import ip_address
 from multiprocessing import parent_process
@@ -53,6 +52,8 @@ def main() -> int:
 def load_app(module: str) -> Any:
     """Set up a worker process, and return the app that it serves."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    # Its main process's handler, which it was born with, would not stop it meanwhile.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if main_process := parent_process():
         if hasattr(os, "setpgrp"):
             # A terminal signals the main process alone, which tells its workers: of
@@ -109,10 +110,7 @@ def _serve(config: Config) -> None:
         backpressure=min(MOST_CONNECTIONS, files // 2),  # or Spotify gets none
         log_level=LogLevels.error,
     )
-    if hasattr(os, "register_at_fork"):
-        # Or a worker that is told to stop while it starts would not hear of it.
-        default = partial(signal.signal, signal.SIGTERM, signal.SIG_DFL)
-        os.register_at_fork(after_in_child=default)
+    if hasattr(signal, "SIGHUP"):
         ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # by nohup
 
         @server.on_startup
