@@ -67,6 +67,10 @@ class NowPlaying:
             wait = min(wait, self.duration_ms - (self.progress_ms or 0) + 800)
         return max(wait, SOONEST_MS)
 
+    def without_progress(self) -> NowPlaying:
+        """Return the same without its position, to compare it with another answer."""
+        return replace(self, progress_ms=None)
+
     def as_json(self) -> Json:
         """Return the fields under the names that /now-playing answers with."""
         fields = {name: getattr(self, name) for name in self.__slots__}
