@@ -20,7 +20,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from config import DASHBOARD, Config
-from problems import KINDS, Problem, spread_out
+from problems import KINDS, Problem
+from schedule import next_wait
 from users import Current
 
 from .security import cookie_name
@@ -93,7 +94,7 @@ def _player(current: Current) -> dict[str, Any]:
 
 def _poll_after_ms(current: Current) -> int:
     if current.playing:
-        return spread_out(current.playing.poll_after_ms)
+        return int(1000 * next_wait(current.playing, 0, 1))
     return current.problem.poll_after_ms if current.problem else 0
 
 
