@@ -15,10 +15,13 @@ PROGRESSES = 2
 SHORTEST, LONGEST = 5.0, 30.0  # between a skip and the page that shows it
 # The next track is there when this one ends, but Spotify takes a moment to say so.
 AFTER_END = 0.8
-NEAR_END = 3.0  # a call so close before the end would tell nothing
+NEAR_END = 3.0  # a call so close before the end would tell little
 STILL_AT_END = 2.0  # a late start of the next track; or a player that was closed
 # A pause is often short, or else long: so is the silence after the music.
 IDLE = {"paused": (15.0, 60.0), "nothing": (30.0, 120.0), "unknown": (30.0, 120.0)}
+# At the slowest pace music would begin up to 40 minutes before a screen shows it. So a
+# pause that has just begun is not stretched as far, and no silence beyond 7 minutes.
+MOST_STRETCHED, LONGEST_IDLE = 8, 420.0
 AD = 10.0  # ads take 15 to 30 s, and don't say how long
 LONGEST_PROBLEM = 120.0  # most outages that last this long last for hours
 # Up to so much more at random, so that a crowd comes back spread out.
@@ -40,7 +43,8 @@ def wait_seconds(playing: NowPlaying, unchanged: float, pace: float) -> float:
     if playing.state == "playing":
         return _while_playing(playing, unchanged, pace)
     least, most = IDLE.get(playing.state, (AD, AD))
-    return pace * min(max(unchanged, least), most)
+    wait = pace * min(max(unchanged, least), most)
+    return min(wait, max(unchanged, MOST_STRETCHED * least), LONGEST_IDLE)
 
 
 def problem_wait(least: float, unchanged: float, pace: float) -> float:
@@ -77,7 +81,7 @@ def _while_playing(playing: NowPlaying, unchanged: float, pace: float) -> float:
         return pace * min(STILL_AT_END + unchanged, LONGEST)
     likely = PROGRESSES * (unchanged if progress is None else progress / 1000)
     wait = pace * min(max(likely, SHORTEST), LONGEST)
-    if left is None or wait <= left - NEAR_END:
+    if left is None or wait <= left - NEAR_END * pace:
         return wait
     # A position can stand still just before the end, for hours.
     overdue = unchanged - (playing.duration_ms or 0) / 1000

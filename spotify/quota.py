@@ -13,7 +13,9 @@ USUAL_LIMIT = 1_000
 MOST_PEOPLE = 5  # in Spotify's Development Mode, which alone has a daily limit
 # Less than what was refused; but other apps may have made some of the day's calls.
 LEARNED_SHARE, LEAST_LEARNED = 0.9, 200
-SLOWEST = 20  # times the usual wait: 30 s become 10 minutes
+# The pace is slowest (30 s become 10 minutes) when so much of the limit is spent: the
+# ends of tracks are met at any pace, and the rest is for them.
+SLOWEST, SPENT = 20, 0.9
 
 log = logging.getLogger("now_playing")
 
@@ -43,11 +45,10 @@ class DailyCalls:
                 self._calls.append([now, 0])
             self._calls[-1][1] += 1
             self._count += 1
-            count, log_now = self._recent(), now - self._logged_at >= HOUR
-            if log_now:
+            if now - self._logged_at >= HOUR:
                 self._logged_at = now
-        if log_now:
-            log.info("calls to Spotify's API in the last 24 hours: %d", count)
+                count = self._recent()
+                log.info("calls to Spotify's API in the last 24 hours: %d", count)
 
     def seen(self, person_id: str) -> None:
         """Note that this person uses the app."""
@@ -59,9 +60,7 @@ class DailyCalls:
         count = self.count
         learned = max(int(LEARNED_SHARE * count), LEAST_LEARNED)
         self._limit = min(learned, self._limit or learned)
-        text = (
-            "Spotify's daily limit was reached after %d calls: at most %d from now on"
-        )
+        text = "Spotify's daily limit ended after %d calls: the app's is %d from now on"
         log.warning(text, count, self._limit)
 
     @property
@@ -81,7 +80,7 @@ class DailyCalls:
     @property
     def pace(self) -> float:
         """How many times as long to wait, so that the calls last for the day."""
-        limit = self.limit
+        limit = SPENT * self.limit
         return 1 / max(1 - self.count / limit, 1 / SLOWEST) if limit else 1.0
 
     def _recent(self) -> int:
