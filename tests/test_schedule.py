@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import random
+from statistics import fmean
 
 import pytest
 
+from benchmarks.day import App, ask, listen
 from schedule import goes_on, next_wait, problem_wait, wait_seconds
 from spotify.playback import NowPlaying
 from spotify.quota import DAY, HOUR, DailyCalls
@@ -181,3 +184,25 @@ def test_log_says_the_count_once_an_hour_if_calls_go_out(
     assert [record.args for record in caplog.records] == [(21,)]
     calls.add()
     assert [record.args for record in caplog.records] == [(21,), (41,)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "hours", "length", "most", "late"),
+    [
+        (0, 14, 210, 3_000, 1.5),
+        (None, 4, 210, 1_000, 3),
+        (None, 14, 210, 1_000, 3),
+        (None, 14, 105, 1_150, 8),  # short tracks
+        (500, 4, 210, 600, 5),
+        (500, 14, 210, 750, 5),
+    ],
+)
+def test_days_of_music_stay_within_the_limit_and_ends_are_known_at_once(
+    limit: int | None, hours: int, length: int, most: int, late: float
+) -> None:
+    """hours: of music in a day. late: the most seconds in the mean."""
+    random.seed(1)
+    calls, hourly, seconds = ask(listen(hours, length), App(limit), [])
+    assert calls <= most
+    assert hourly < 150
+    assert fmean(seconds["end"]) < late
