@@ -7,13 +7,13 @@ import time
 from secrets import token_urlsafe
 
 from flask import Flask, get_template_attribute, render_template, session
+from users import User
 
 from app import create_app
 from config import Config, read_environ
 from spotify.client import Account, Token
 from spotify.playback import read
 from store.memory import MemoryStore
-from users import User
 from web.server import SWITCH_SECONDS
 
 from .double import PLAYING

@@ -59,6 +59,9 @@ class NowPlaying:
         progress = _ms(self.progress_ms + max(0, ms), self.duration_ms)
         return replace(self, progress_ms=progress)
 
+    def without_progress(self) -> NowPlaying:
+        return replace(self, progress_ms=None)
+
     @property
     def poll_after_ms(self) -> int:
         """When to ask again: soon after the end, and less often while nothing moves."""

@@ -1,20 +1,19 @@
-"""Where pending logins (auths) and logged-in people (users) are kept: dicts, or Redis.
+"""What lasts: pending logins (auths) and logged-in people (users).
 
 Knows neither Spotify nor people: what a person is comes as a type.
 """
 
-from typing import TYPE_CHECKING, Protocol, TypeVar, Union
+import logging
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
 
 from config import Config
 
-from .memory import MemoryStore, MemoryTable
-
-if TYPE_CHECKING:
-    from .redis import RedisStore, RedisTable
+from .memory import MemoryStore
 
 V = TypeVar("V")
-Store = Union[MemoryStore[V], "RedisStore[V]"]
-Table = Union[MemoryTable[V], "RedisTable[V]"]
+
+log = logging.getLogger("now_playing")
 
 
 class Clock(Protocol):
@@ -24,10 +23,50 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
 
 
-def open_store(config: Config, person: type[V], clock: Clock) -> Store[V]:
-    """Return the store that the settings ask for."""
-    if config.redis_url is None:
-        return MemoryStore(config, clock.monotonic)
-    from .redis import RedisStore  # with packages that only it needs
+class Table(Protocol[V]):
+    """A dict whose entries expire when they go unused.
 
-    return RedisStore(config, person, clock.time)
+    Any method may raise Problem("unavailable").
+    """
+
+    def get(self, key: str) -> V | None:
+        """Return the value and renew it, or return None if it is not there."""
+
+    def put(self, key: str, value: V) -> None:
+        """Store the value."""
+
+    def replace(self, key: str, value: V) -> bool:
+        """Store the value only if the key is still there, and tell whether it was."""
+
+    def pop(self, key: str) -> V | None:
+        """Take the value out; of many callers at once, one gets it."""
+
+
+class Store(Protocol[V]):
+    """The two tables. secret_key: what signs the cookie, if the settings have none."""
+
+    secret_key: str
+
+    @property
+    def auths(self) -> Table[str]: ...
+    @property
+    def users(self) -> Table[V]: ...
+
+    def lock(self, key: str) -> AbstractContextManager[object]:
+        """Let one process in at a time. Raises Problem("busy") after a while."""
+
+    def ready(self) -> bool:
+        """Tell whether the store answers, within 250 ms."""
+
+
+def open_store(config: Config, person: type[V], clock: Clock) -> Store[V]:
+    """Return the store that the settings ask for.
+
+    person: the type of a value of users. Raises ConfigError if a file can't be used.
+    """
+    if config.redis_url:
+        from .redis import RedisStore  # with packages that only it needs
+
+        return RedisStore(config, person)
+    log.info("logins end with this process: to keep them, set LOGINS_FILE or REDIS_URL")
+    return MemoryStore(clock.monotonic)
