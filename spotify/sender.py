@@ -7,16 +7,17 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 
-import pycurl
 import tekore as tk
 
-from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config
+from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config, is_local
 from problems import Problem
 
-from .curl import CurlError, fetch
+from .curl import Answer, Handle, NoAnswer
 from .quota import DailyCalls
 
 CALL_SECONDS = 4.0  # for a call to the API, all in all
@@ -32,9 +33,9 @@ log = logging.getLogger("now_playing")
 class Sender(tk.Sender):
     """tekore's way to Spotify, in place of its own; one serves the whole app.
 
-    Its content is decoded from JSON, or text, or None where it is empty. Statuses other
-    than 2xx, 400, 401 and 403 are a Problem: rate_limited, quota_exceeded, unreachable;
-    so is what never gets an answer: busy, unreachable.
+    Answers with status 2xx, 400, 401 and 403 are returned, with their content decoded
+    from JSON, or as text, or None where it is empty. All else is a Problem:
+    rate_limited, quota_exceeded, busy or unreachable.
     """
 
     is_async = False
@@ -45,26 +46,25 @@ class Sender(tk.Sender):
             SPOTIFY_API: config.api_url,
         }
         self.calls = DailyCalls(config.daily_calls, config.workers, clock)
-        # Refreshes have a lane of their own, so that strangers' logins stop nobody.
-        self._logins, self._refreshes = (
-            Lane(config.threads // 4 + 1, TOKEN_SECONDS, clock) for _ in range(2)
+        api, accounts, few = (
+            config.api_url,
+            config.accounts_url,
+            config.threads // 4 + 1,
         )
-        self._api = Lane(config.threads, CALL_SECONDS, clock)
+        self._api = Lane(api, config.threads, CALL_SECONDS, clock, self.calls)
+        # Refreshes have a lane of their own, so that strangers' logins stop nobody.
+        self._refreshes = Lane(accounts, few, TOKEN_SECONDS, clock)
+        self._logins = Lane(accounts, few, TOKEN_SECONDS, clock)
 
     def send(self, request: tk.Request) -> tk.Response:
         """Send what tekore wants sent, to the base URL that the settings name."""
         base = next(base for base in self._bases if request.url.startswith(base))
         url = self._bases[base] + request.url.removeprefix(base)
         if base == SPOTIFY_API:
-            return self._api.send(request, url, self.calls)
+            return self._api.send(request, url)
         is_refresh = (request.data or {}).get("grant_type") == "refresh_token"
         lane = self._refreshes if is_refresh else self._logins
-        response = lane.send(request, url)
-        if response.status_code == 401:
-            response.status_code = 400  # the same to us; tekore 6.2 fails on a 401
-        if response.status_code == 200 and isinstance(response.content, dict):
-            response.content = _complete(response.content)
-        return response
+        return _as_tekore_expects(lane.send(request, url))
 
     def close(self) -> None:
         """Do nothing: the connections end with the process."""
@@ -73,60 +73,66 @@ class Sender(tk.Sender):
 class Lane:
     """One kind of request, with a limit, connections and rate-limit pauses of its own.
 
-    calls: how many at once; more queue for a moment. seconds: for one call.
+    most: how many at once; more queue for a moment. seconds: for one request. calls:
+    counts those that go out.
     """
 
-    def __init__(self, calls: int, seconds: float, clock: Callable[[], float]) -> None:
-        self._seconds, self._clock = seconds, clock
-        self._free, self._most_waiting = calls, QUEUE_PER_CALL * calls
+    def __init__(
+        self,
+        base: str,
+        most: int,
+        seconds: float,
+        clock: Callable[[], float],
+        calls: DailyCalls | None = None,
+    ) -> None:
+        self._clock, self._calls = clock, calls
+        # This machine is reached directly, whatever the environment says.
+        self._new_handle = partial(Handle, seconds, not is_local(urlsplit(base)))
+        self._handles: list[Handle] = []  # with connections to use again
+        self._free, self._most_waiting = most, QUEUE_PER_CALL * most
         self._waiting: deque[Lock] = deque()  # each is released when it is its turn
         self._mutex = Lock()
-        self._handles: list[pycurl.Curl] = []  # with connections to use again
-        self._paused_until, self._pause = 0.0, "rate_limited"
+        self._pause, self._paused_until = "", 0.0
 
-    def send(
-        self, request: tk.Request, url: str, calls: DailyCalls | None = None
-    ) -> tk.Response:
-        """Send the request. calls: counts those that went out."""
+    def send(self, request: tk.Request, url: str) -> tk.Response:
+        """Return the answer. Raises Problem."""
         if (seconds := self._paused_until - self._clock()) > 0:
             raise Problem(self._pause, seconds)
         with self._turn():
-            curl = self._handles.pop() if self._handles else pycurl.Curl()
-            try:
-                body = fetch(curl, request, url, self._seconds)
-            except CurlError as error:
-                # The handle goes: its connection may be one that has gone silent.
-                log.warning("Spotify: %s %s: %s", request.method, url, error)
-                raise Problem("unreachable") from None
-            finally:
-                if calls and curl.getinfo(pycurl.REQUEST_SIZE):
-                    calls.add()
-            status = curl.getinfo(pycurl.RESPONSE_CODE)
-            # libcurl reads at most six hours; then a call finds out what is left.
-            retry_after = curl.getinfo(pycurl.RETRY_AFTER)
-            self._handles.append(curl)
+            status, body, retry_after = self._send(request, url)
         if not 200 <= status < 300:
             log.warning("Spotify: %s %s: status %d", request.method, url, status)
         content = _content(body)
         if status == 429:
-            self._begin_pause(content, retry_after or USUAL_WAIT, calls)
+            self._begin_pause(content, retry_after or USUAL_WAIT)
         if not (200 <= status < 300 or status in (400, 401, 403)):
             raise Problem("unreachable")
         return tk.Response(url, {}, status, content)
 
-    def _begin_pause(
-        self, content: Any, seconds: float, calls: DailyCalls | None
-    ) -> None:
+    def _send(self, request: tk.Request, url: str) -> Answer:
+        handle = self._handles.pop() if self._handles else self._new_handle()
+        try:
+            answer = handle.send(request, url)
+            self._handles.append(handle)
+            return answer
+        except NoAnswer as error:
+            log.warning("Spotify: %s %s: %s", request.method, url, error)
+            raise Problem("unreachable") from None
+        finally:
+            if self._calls and handle.was_sent:
+                self._calls.add()
+
+    def _begin_pause(self, content: Any, seconds: float) -> None:
         """Let nothing out for that long. Raises Problem."""
         error = content.get("error") if isinstance(content, dict) else None
         reason = error.get("reason") if isinstance(error, dict) else None
         name = "quota_exceeded" if reason == "QUOTA_EXCEEDED" else "rate_limited"
-        if name == "quota_exceeded" and calls:
-            calls.learn()
+        if name == "quota_exceeded" and self._calls:
+            self._calls.learn()
         log.warning("Spotify: %s, no request for %d s", name, seconds)
         until = self._clock() + seconds
         if until > self._paused_until:
-            self._paused_until, self._pause = until, name
+            self._pause, self._paused_until = name, until
         raise Problem(name, seconds)
 
     @contextmanager
@@ -167,15 +173,22 @@ def _content(body: bytes) -> Any:
     return body.decode("utf-8", "replace") or None  # the word null stays text
 
 
-def _complete(token: dict[str, Any]) -> dict[str, Any]:
-    """Return a token answer with the fields that tekore requires, in its types.
+def _as_tekore_expects(response: tk.Response) -> tk.Response:
+    """Complete an answer to a request for a token, on which tekore 6.2 would fail.
 
     With PKCE the answer has used up the old refresh token: refusing it loses the login.
     """
-    seconds, scope = token.get("expires_in"), token.get("scope")
+    if response.status_code == 401:
+        response.status_code = 400  # the same to us
+    token = response.content
+    if response.status_code != 200 or not isinstance(token, dict):
+        return response
     try:
-        seconds = int(seconds)  # type: ignore[arg-type]
+        seconds = int(token.get("expires_in", USUAL_TOKEN_SECONDS))
     except (TypeError, ValueError, OverflowError):
         seconds = USUAL_TOKEN_SECONDS
-    scope = " ".join(map(str, scope)) if isinstance(scope, list) else scope or ""
-    return {"token_type": "Bearer", **token, "expires_in": seconds, "scope": scope}
+    scope = token.get("scope")
+    scope = scope if isinstance(scope, str) else ""  # which nothing reads
+    defaults = {"token_type": "Bearer"}
+    response.content = {**defaults, **token, "expires_in": seconds, "scope": scope}
+    return response
