@@ -21,8 +21,8 @@ ROW += " {:.2f} | {:,.0f} | {:.2f} | {:.2f} | {:.2f} | {:.2f} |"
 GOALS = """
 x: times as much as the row with 1.00 above had in the same round (median). Goals: of
 the docs example's rate 2.5 (one person: 5), CPU 0.40, p99 1.5, with 100 % right and one
-call a page; of the bare Flask view's rate 0.45; two workers on Redis the rate of one process in memory;
-100,000 people 0.9."""
+call a page; of the bare Flask view's rate 0.45; of one process in memory 1.0 for two
+workers on Redis, and CPU 1.5; 100,000 people 0.9."""
 Pages = dict[str, Server]  # the keys end in a path
 
 

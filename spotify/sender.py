@@ -46,15 +46,11 @@ class Sender(tk.Sender):
             SPOTIFY_API: config.api_url,
         }
         self.calls = DailyCalls(config.daily_calls, config.workers, clock)
-        api, accounts, few = (
-            config.api_url,
-            config.accounts_url,
-            config.threads // 4 + 1,
-        )
-        self._api = Lane(api, config.threads, CALL_SECONDS, clock, self.calls)
+        api, accounts, most = config.api_url, config.accounts_url, config.threads
+        self._api = Lane(api, most, CALL_SECONDS, clock, self.calls)
         # Refreshes have a lane of their own, so that strangers' logins stop nobody.
-        self._refreshes = Lane(accounts, few, TOKEN_SECONDS, clock)
-        self._logins = Lane(accounts, few, TOKEN_SECONDS, clock)
+        self._refreshes = Lane(accounts, most // 4 + 1, TOKEN_SECONDS, clock)
+        self._logins = Lane(accounts, most // 4 + 1, TOKEN_SECONDS, clock)
 
     def send(self, request: tk.Request) -> tk.Response:
         """Send what tekore wants sent, to the base URL that the settings name."""

@@ -4,14 +4,17 @@ Knows neither Spotify nor people: what a person is comes as a type.
 """
 
 import logging
-from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, Union
 
 from config import Config
 
 from .memory import MemoryStore
 
+if TYPE_CHECKING:
+    from .redis import RedisStore
+
 V = TypeVar("V")
+Store = Union[MemoryStore[V], "RedisStore[V]"]
 
 log = logging.getLogger("now_playing")
 
@@ -21,42 +24,6 @@ class Clock(Protocol):
 
     def time(self) -> float: ...
     def monotonic(self) -> float: ...
-
-
-class Table(Protocol[V]):
-    """A dict whose entries expire when they go unused.
-
-    Any method may raise Problem("unavailable").
-    """
-
-    def get(self, key: str) -> V | None:
-        """Return the value and renew it, or return None if it is not there."""
-
-    def put(self, key: str, value: V) -> None:
-        """Store the value."""
-
-    def replace(self, key: str, value: V) -> bool:
-        """Store the value only if the key is still there, and tell whether it was."""
-
-    def pop(self, key: str) -> V | None:
-        """Take the value out; of many callers at once, one gets it."""
-
-
-class Store(Protocol[V]):
-    """The two tables. secret_key: what signs the cookie, if the settings have none."""
-
-    secret_key: str
-
-    @property
-    def auths(self) -> Table[str]: ...
-    @property
-    def users(self) -> Table[V]: ...
-
-    def lock(self, key: str) -> AbstractContextManager[object]:
-        """Let one process in at a time. Raises Problem("busy") after a while."""
-
-    def ready(self) -> bool:
-        """Tell whether the store answers, within 250 ms."""
 
 
 def open_store(config: Config, person: type[V], clock: Clock) -> Store[V]:
