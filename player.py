@@ -52,6 +52,7 @@ class Person:
     answer: Answer = field(default_factory=Answer)
     account: Account | None = None  # where Spotify did not say it at login
     refused: Token | None = None  # by the API, so it is not sent again
+    failure: Problem | None = None  # why the last visit that asked has no answer
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -84,6 +85,8 @@ class Player:
         try:
             if not person.answer.serves(self._clock.monotonic(), look):
                 with self._one_at_a_time(person) as waited:
+                    if waited and person.failure:  # of the visit that was waited for
+                        raise Problem(person.failure.name, person.failure.retry_after)
                     if waited:
                         user_id, user = self._logged_in(user_id)
                     if not person.answer.serves(self._clock.monotonic(), look):
@@ -154,11 +157,12 @@ class Player:
 
     def _ask_again(self, user_id: str, user: User, person: Person, look: bool) -> None:
         """Ask Spotify, and remember what it says. Raises what will pass in a moment."""
-        playing, problem = None, ""
+        playing, problem, person.failure = None, "", None
         try:
             playing = self._ask(user_id, user, self._spotify.now_playing)
         except Problem as error:
             if error.status in (401, 503):
+                person.failure = error
                 raise
             problem = error.name
         account = user.account or person.account

@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
     def serves(self, now: float, look: bool) -> bool:
         """Tell whether Spotify need not be asked. look: for somebody who looks."""
-        return now < (self.at + FRESH if look else self.due)
+        return now < (min(self.at + FRESH, self.due) if look else self.due)
 
     def next(
         self, playing: NowPlaying | None, problem: str, now: float, pace: float
