@@ -14,14 +14,16 @@ from player import Player, User, log_user
 from problems import Problem
 from spotify import Sender, Spotify, authorize_url, login_error, request_token
 from store import Clock, Store, open_store
-from web import logs, pages, security
+from web import logs, pages, security, server
 from web.security import from_own_pages, query_argument
+
+SCOPE = tk.scope.user_read_currently_playing
 
 
 def create_app(
     config: Config | None = None, store: Store[User] | None = None, clock: Clock = time
 ) -> Flask:
-    """Return the app. config: from the environment and .env, if not given.
+    """Return the app, by default with the settings of the environment and .env.
 
     Raises ConfigError when a setting is missing or wrong.
     """
@@ -42,7 +44,7 @@ def create_app(
 
     @app.get("/")
     def main() -> str:
-        user_id = session.get("user")
+        user_id = session.get("user", "")
         try:
             return pages.main(user_id, player.now_playing(user_id, look=True))
         except Problem as problem:
@@ -53,10 +55,9 @@ def create_app(
 
     @app.get("/login")
     def login() -> BaseResponse:
-        if player.is_logged_in(session.get("user")):
+        if player.is_logged_in(session.get("user", "")):
             return redirect("/", 307)
-        scope = tk.scope.user_read_currently_playing
-        auth = tk.UserAuth(cred, scope, pkce=config.client_secret is None)
+        auth = tk.UserAuth(cred, SCOPE, pkce=config.client_secret is None)
         # The login is this browser's alone (RFC 9700 §4.7, login CSRF).
         browser = session.setdefault("browser", token_urlsafe(24))
         auths.put(f"{auth.state}:{browser}", auth.verifier or "")
@@ -65,7 +66,7 @@ def create_app(
     @app.get("/callback")
     def callback() -> BaseResponse:
         code, state = query_argument("code"), query_argument("state")
-        key, old = f"{state}:{session.get('browser')}", session.get("user")
+        key, old = f"{state}:{session.get('browser')}", session.get("user", "")
         verifier = auths.pop(key)
         if verifier is None:
             raise Problem("login_done" if player.is_logged_in(old) else "invalid_state")
@@ -80,15 +81,14 @@ def create_app(
         user_id = token_urlsafe(24)
         users.put(user_id, User(token, spotify.account(token)))
         log_user("login", user_id)
-        if old:
-            users.pop(old)
+        users.pop(old)
         session["user"], session.permanent = user_id, True
         return redirect("/", 307)
 
     @app.route("/logout", methods=["GET", "POST"])
     @from_own_pages
     def logout() -> BaseResponse:
-        user_id = session.get("user")
+        user_id = session.get("user", "")
         if user_id and users.pop(user_id):
             log_user("log-out", user_id)
         session.clear()
@@ -96,7 +96,7 @@ def create_app(
 
     @app.get("/now-playing")
     def now_playing() -> Response:
-        user_id, look = session.get("user"), bool(request.cache_control.no_cache)
+        user_id, look = session.get("user", ""), bool(request.cache_control.no_cache)
         return pages.player(user_id, player.now_playing(user_id, look))
 
     @app.get("/healthz")
@@ -111,6 +111,4 @@ def create_app(
 
 
 if __name__ == "__main__":
-    from web import server
-
     sys.exit(server.main())

@@ -60,11 +60,7 @@ class Player:
     """What people play, each with their own token."""
 
     def __init__(
-        self,
-        cred: tk.Credentials,
-        spotify: Spotify,
-        store: Store[User],
-        clock: Clock,
+        self, cred: tk.Credentials, spotify: Spotify, store: Store[User], clock: Clock
     ) -> None:
         self._cred, self._spotify, self._store = cred, spotify, store
         self._calls, self._clock = spotify.calls, clock
@@ -74,42 +70,39 @@ class Player:
         self._mutex = threading.Lock()
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
 
-    def now_playing(self, user_id: str | None, look: bool = False) -> Current:
+    def now_playing(self, user_id: str, look: bool = False) -> Current:
         """Return what the person plays, by the last answer until its time has come.
 
-        look: somebody is looking, so ask again unless the answer is a moment old.
-        Raises Problem with status 401 when the person is not, or no longer, logged in.
+        user_id: empty for nobody. look: somebody is looking, so ask again unless the
+        answer is a moment old. Raises Problem with status 401 when the person is not,
+        or no longer, logged in.
         """
-        user_id, user = self._logged_in(user_id)
-        person = self._person(user_id)
+        user, person, failure = self._user(user_id), self._person(user_id), None
         try:
             if not person.answer.serves(self._clock.monotonic(), look):
                 with self._one_at_a_time(person) as waited:
                     if waited and person.failure:  # of the visit that was waited for
                         raise Problem(person.failure.name, person.failure.retry_after)
-                    if waited:
-                        user_id, user = self._logged_in(user_id)
+                    user = self._user(user_id) if waited else user
                     if not person.answer.serves(self._clock.monotonic(), look):
                         self._ask_again(user_id, user, person, look)
         except Problem as problem:
             if problem.status == 401:
                 raise
-            account = user.account or person.account
-            return Current(account, None, problem, problem.poll_after_ms)
-        return self._current(user.account or person.account, person.answer)
+            failure = problem
+        return self._current(user.account or person.account, person.answer, failure)
 
-    def is_logged_in(self, user_id: str | None) -> bool:
+    def is_logged_in(self, user_id: str) -> bool:
         """Tell whether somebody is logged in under this ID."""
         return bool(user_id and self._store.users.get(user_id))
 
-    def ask(self, user_id: str | None, call: Callable[[Token], T]) -> T:
+    def ask(self, user_id: str, call: Callable[[Token], T]) -> T:
         """Return call(token) with the person's token, which is renewed if need be.
 
         Raises what the call raises, and Problem with status 401 when the person is not,
         or no longer, logged in.
         """
-        user_id, user = self._logged_in(user_id)
-        return self._ask(user_id, user, call)
+        return self._ask(user_id, self._user(user_id), call)
 
     def _ask(self, user_id: str, user: User, call: Callable[[Token], T]) -> T:
         person, token, now = self._person(user_id), user.token, self._clock.time()
@@ -125,11 +118,11 @@ class Player:
                 token = self._renew(user_id, token)
         raise Problem("unreachable")
 
-    def _logged_in(self, user_id: str | None) -> tuple[str, User]:
+    def _user(self, user_id: str) -> User:
         if not user_id:
             raise Problem("logged_out")
         if user := self._store.users.get(user_id):
-            return user_id, user
+            return user
         raise Problem("session_unknown")
 
     def _person(self, user_id: str) -> Person:
@@ -150,6 +143,8 @@ class Player:
                     raise Problem("busy")
             finally:
                 self._waiting.release()
+        else:
+            person.failure = None
         try:
             yield waited
         finally:
@@ -157,7 +152,7 @@ class Player:
 
     def _ask_again(self, user_id: str, user: User, person: Person, look: bool) -> None:
         """Ask Spotify, and remember what it says. Raises what will pass in a moment."""
-        playing, problem, person.failure = None, "", None
+        playing, problem = None, ""
         try:
             playing = self._ask(user_id, user, self._spotify.now_playing)
         except Problem as error:
@@ -172,7 +167,11 @@ class Player:
         now, pace = self._clock.monotonic(), self._calls.pace
         person.answer = person.answer.next(playing, problem, now, pace)
 
-    def _current(self, account: Account | None, answer: Answer) -> Current:
+    def _current(
+        self, account: Account | None, answer: Answer, failure: Problem | None
+    ) -> Current:
+        if failure:
+            return Current(account, None, failure, failure.poll_after_ms)
         now = self._clock.monotonic()
         left = max(int(1000 * (answer.due - now)), 1)
         if answer.playing:
@@ -185,7 +184,7 @@ class Player:
     def _renew(self, user_id: str, old: Token) -> Token:
         """Renew the token, once for each person at a time, over all processes."""
         with self._one_at_a_time(self._person(user_id)), self._store.lock(user_id):
-            user_id, user = self._logged_in(user_id)
+            user = self._user(user_id)
             if user.token != old:
                 return user.token  # somebody else has renewed it
             try:

@@ -54,14 +54,14 @@ def welcome(problem: Problem) -> str:
     return render_template("index.html", notice=notice)
 
 
-def main(user_id: str | None, current: Current) -> str:
+def main(user_id: str, current: Current) -> str:
     """Return the main page of somebody who is logged in."""
     return render_template(
         "index.html", user_id=user_id, account=current.account, **_player(current)
     )
 
 
-def player(user_id: str | None, current: Current) -> Response:
+def player(user_id: str, current: Current) -> Response:
     """Return what plays as JSON, or as the player's HTML if that is preferred."""
     if current.problem or not current.playing:
         raise current.problem or Problem("unreachable")
