@@ -5,9 +5,15 @@ Spotify counts an app's calls by the day, so every call has to tell something ne
 stretches the waits, so that a day's calls last for the day (see spotify/quota.py).
 """
 
-import random
+from __future__ import annotations
 
+import random
+from typing import NamedTuple
+
+from problems import KINDS
 from spotify.playback import NowPlaying
+
+FRESH = 2.0  # an answer so young serves those who look, too
 
 # People skip early in a track: a quarter within 5 s, a third within 30 s. So the
 # further it has come, the longer it is likely to go on.
@@ -26,6 +32,39 @@ AD = 10.0  # ads take 15 to 30 s, and don't say how long
 LONGEST_PROBLEM = 120.0  # most outages that last this long last for hours
 # Up to so much more at random, so that a crowd comes back spread out.
 SPREAD, SPREAD_AT_END = 0.08, 0.6
+
+
+class Answer(NamedTuple):
+    """What Spotify last said of a person: what plays, or the name of a problem.
+
+    In seconds by the monotonic clock: when that was, since when it says so, and when it
+    is worth asking again.
+    """
+
+    playing: NowPlaying | None = None
+    problem: str = ""
+    at: float = float("-inf")
+    since: float = 0.0
+    due: float = float("-inf")
+
+    def serves(self, now: float, look: bool) -> bool:
+        """Tell whether Spotify need not be asked. look: for somebody who looks."""
+        return now < (min(self.at + FRESH, self.due) if look else self.due)
+
+    def next(
+        self, playing: NowPlaying | None, problem: str, now: float, pace: float
+    ) -> Answer:
+        """Return the answer that follows this one."""
+        if playing and self.playing:
+            same = goes_on(self.playing, playing)
+        else:
+            same = playing is None and problem == self.problem
+        since = self.since if same else now
+        if playing:
+            wait = next_wait(playing, now - since, pace)
+        else:
+            wait = problem_wait(KINDS[problem].poll_after, now - since, pace)
+        return Answer(playing, problem, now, since, now + wait)
 
 
 def next_wait(playing: NowPlaying, unchanged: float, pace: float) -> float:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import fmean, quantiles
 from typing import NamedTuple
 
-from schedule import goes_on, next_wait
+from schedule import Answer
 from spotify.playback import NowPlaying
 from spotify.quota import DAY, HOUR, DailyCalls
 
@@ -41,15 +41,14 @@ class App:
     """The app's decision when to ask again. limit: see DailyCalls."""
 
     def __init__(self, limit: int | None) -> None:
-        self.before, self.time, self.since = NowPlaying("nothing"), 0.0, 0.0
+        self.answer, self.time = Answer(), 0.0
         self.calls = DailyCalls(limit, 1, lambda: self.time)
 
     def __call__(self, time: float, playing: NowPlaying) -> float:
         self.time = time
         self.calls.add()
-        self.since = self.since if goes_on(self.before, playing) else time
-        self.before = playing
-        return next_wait(playing, time - self.since, self.calls.pace)
+        self.answer = self.answer.next(playing, "", time, self.calls.pace)
+        return self.answer.due - time
 
 
 def listen(hours: int, length: float) -> list[Moment]:

@@ -56,7 +56,9 @@ class Browser:
         cookie = "Cookie: " + "; ".join(COOKIE.findall(begun))
         ended = await self.get(f"/callback?code={name}&state={state}", cookie)
         cookie = "Cookie: " + "; ".join(COOKIE.findall(ended))
-        return f"Accept: text/html\r\n{cookie}", f"Song of {name}"
+        # Without no-cache, the app may answer by what it knows.
+        headers = f"Accept: text/html\r\nCache-Control: no-cache\r\n{cookie}"
+        return headers, f"Song of {name}"
 
     async def ask(self, visit: tuple[str, str, str]) -> tuple[float, bool]:
         """Return how long a page took (ms), and whether it was the right one."""

@@ -10,10 +10,11 @@ from flask import Flask, get_template_attribute, render_template, session
 
 from app import create_app
 from config import Config, read_environ
-from spotify.client import Account, Token
+from player import User
+from spotify import Token
+from spotify.client import Account
 from spotify.playback import read
 from store.memory import MemoryStore
-from users import User
 from web.server import SWITCH_SECONDS
 
 from .double import PLAYING
@@ -24,12 +25,11 @@ sys.setswitchinterval(SWITCH_SECONDS)  # as the app has it
 def crowded_app() -> Flask:
     """Return the app with CROWD people logged in, each with strings of their own."""
     config = Config.from_env(read_environ(os.environ))
-    store: MemoryStore[User] = MemoryStore(config, time.monotonic)
+    store: MemoryStore[User] = MemoryStore(time.monotonic)
     for name in map(str, range(int(os.environ["CROWD"]))):
-        playing = read(json.loads(PLAYING.replace("PERSON", name)))
-        token = Token(token_urlsafe(155), token_urlsafe(98), time.time() + 3600)
-        user = User(token, Account(name, name), playing, None, time.monotonic())
-        store.users.put(token_urlsafe(24), user)
+        access, refresh, now = token_urlsafe(155), token_urlsafe(98), time.time()
+        token = Token(access, refresh, now + 3600, now, True)
+        store.users.put(token_urlsafe(24), User(token, Account(name, name)))
     return create_app(config, store)
 
 

@@ -17,10 +17,10 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from config import Config
+from player import User
 from stand_in import StandIn
 from store import open_store
 from tests.redis_server import RedisServer
-from users import User
 
 ORIGIN = "http://127.0.0.1:5000"
 CLIENT_ID = "0123456789abcdef0123456789abcdef"

@@ -12,6 +12,7 @@ from threading import Barrier
 from time import monotonic
 
 import pytest
+from users import User
 
 from config import Config
 from problems import Problem
@@ -22,7 +23,6 @@ from store import Store, open_store
 from tests.conftest import SECRET, Browser, Clock, MakeApp
 from tests.redis_server import RedisProxy, RedisServer
 from tests.wire import hold
-from users import User
 
 FULL = User(
     Token("access-canary", "refresh-canary", 1234.5),
