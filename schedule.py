@@ -8,6 +8,7 @@ stretches the waits, so that a day's calls last for the day (see spotify/quota.p
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import NamedTuple
 
 from problems import KINDS
@@ -106,7 +107,7 @@ def goes_on(before: NowPlaying, now: NowPlaying) -> bool:
 
     That is the same item in the same state, not started again, nor now past its end.
     """
-    if before.without_progress() != now.without_progress():
+    if replace(before, progress_ms=now.progress_ms) != now:
         return False
     if (seconds_left(before) == 0) != (seconds_left(now) == 0):
         return False

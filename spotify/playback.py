@@ -55,10 +55,6 @@ class NowPlaying:
         later = self.progress_ms + max(0, ms)
         return replace(self, progress_ms=_ms(later, self.duration_ms))
 
-    def without_progress(self) -> NowPlaying:
-        """Return the same without its position, to compare it with another answer."""
-        return replace(self, progress_ms=None)
-
     def as_json(self) -> Json:
         """Return the fields under the names that /now-playing answers with."""
         fields = {name: getattr(self, name) for name in self.__slots__}
