@@ -21,8 +21,9 @@ from tests.wire import hold
 def app(flow: str, make_app: MakeApp, spotify: StandIn, clock: Clock) -> Flask:
     """The app, with one more route."""
     app, secret = make_app(), SECRET if flow == "secret" else None
-    urls = {"accounts_url": spotify.accounts_url, "api_url": spotify.api_url}
-    config = Config(CLIENT_ID, secret, **urls)
+    config = Config(
+        CLIENT_ID, secret, accounts_url=spotify.url, api_url=spotify.api_url
+    )
     sender = Sender(config, clock.monotonic)
     cred = tk.Credentials(CLIENT_ID, secret, config.redirect_uri, sender)
     api = Spotify(config, sender)
@@ -30,7 +31,7 @@ def app(flow: str, make_app: MakeApp, spotify: StandIn, clock: Clock) -> Flask:
 
     @app.get("/me")
     def me() -> Any:
-        return player.ask(session.get("user"), lambda token: api.get(token, "me"))
+        return player.ask(session.get("user", ""), lambda token: api.get(token, "me"))
 
     return app
 

@@ -44,10 +44,10 @@ def test_fifty_identical_callbacks_exchange_once(
 def test_fifty_tabs_on_an_expired_token_refresh_once(
     flow: str, browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """All fifty get the track, or hear that the login is over; one hears why."""
+    """All get the track; or those who were there when the login ended hear why."""
     spotify.play("track")
     browser.log_in()
-    for words, times, calls in (
+    for words, least, calls in (
         ("Postcards to the Ferryman", 50, ["token", "player"]),
         ("Spotify has ended this login", 1, ["token"]),
     ):
@@ -55,7 +55,7 @@ def test_fifty_tabs_on_an_expired_token_refresh_once(
         spotify.forget()
         pages = at_once(partial(browser.tab().get, "/now-playing") for _ in range(50))
         told = [words in page.text for page in pages]
-        assert told.count(True) == times
+        assert told.count(True) >= least
         assert len({page.status_code for page in pages}) == 1
         assert [call.endpoint for call in spotify.calls] == calls
         spotify.revoke()
