@@ -24,6 +24,7 @@ SOCKET_SECONDS, PROBE_SECONDS = 0.5, 0.1
 SAVE_SECONDS, SAVE_AGAIN_SECONDS = 3.0, 0.25
 LOCK_SECONDS = 20  # more than a refresh with all its calls can take
 LOCK_WAIT_SECONDS = 8.0
+MOST_CONNECTIONS = 10_000  # redis-py's 100 are fewer than the threads that need one
 DEAD = (redis.ConnectionError,)  # is tried again; a server that says nothing is not
 
 V = TypeVar("V")
@@ -128,6 +129,7 @@ def _connect(url: str, seconds: float, retry: Retry) -> Any:
         socket_timeout=seconds,
         socket_connect_timeout=seconds,
         retry=retry,
+        max_connections=MOST_CONNECTIONS,
         # Without these, a new connection asks three times before it is used.
         protocol=2,
         driver_info=None,

@@ -59,6 +59,8 @@ class RedisProxy(LocalServer):
     connection), "lose" (the answer), "refuse", or "freeze".
     """
 
+    request_queue_size = 128  # as Redis has it
+
     def __init__(self, redis_port: int) -> None:
         super().__init__(_Connection)
         self.url = f"redis://127.0.0.1:{self.port}/0"

@@ -192,9 +192,6 @@ def test_each_method_is_one_command(redis: RedisServer, clock: Clock) -> None:
         assert commands(redis) == {command: 1}
 
 
-# ---- Two servers with one Redis
-
-
 @pytest.fixture
 def proxy(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisProxy]:
     """A way to Redis that may fail; the app is not as patient as usual."""
@@ -202,6 +199,22 @@ def proxy(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis
     monkeypatch.setattr("store.redis.SAVE_AGAIN_SECONDS", 0.02)
     with RedisProxy(redis.port) as proxy:
         yield proxy
+
+
+def test_every_thread_may_ask_redis_at_the_same_time(
+    proxy: RedisProxy, clock: Clock
+) -> None:
+    users = opened(clock, proxy.url).users
+    users.put("a", FULL)
+    proxy.fault = "freeze"
+    with ThreadPoolExecutor(110) as threads:
+        saved = [threads.submit(users.replace, "a", FULL) for _ in range(110)]
+        assert all(proxy.saves.acquire(timeout=10) for _ in saved)
+        proxy.heal()
+        assert all(save.result() for save in saved)
+
+
+# ---- Two servers with one Redis
 
 
 @pytest.fixture
