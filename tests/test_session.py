@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,7 +16,7 @@ from markupsafe import escape
 from stand_in import StandIn
 from stand_in.failures import answer
 from tests.conftest import ORIGIN, SECRET, Browser, Clock, MakeApp, people
-from tests.wire import CLOSE
+from tests.wire import CLOSE, hold
 
 # ---- The ID
 
@@ -106,6 +107,23 @@ def test_idle_session_ends_on_the_server(browser: Browser, clock: Clock) -> None
         assert browser.user_id
     clock.advance(30 * 86_400)
     assert browser.user_id is None
+
+
+def test_a_slow_page_undoes_no_login_of_another_tab(
+    browser: Browser, clock: Clock
+) -> None:
+    """Its answer may come after that, so only one that comes at once has a cookie."""
+    browser.log_in()
+    old, spotify = browser.tab(), browser.spotify
+    clock.advance(3600)
+    with ThreadPoolExecutor(1) as threads, hold(spotify, "token") as held:
+        slow = threads.submit(old.get, "/")
+        assert held.arrived()
+        browser.post("/logout")
+        held.release()
+        assert "Set-Cookie" not in slow.result().headers
+    assert "now_playing=" in old.get("/").headers["Set-Cookie"]
+    assert "Set-Cookie" not in old.get("/").headers
 
 
 # ---- The cookies
