@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
-from itertools import count
 
 import pytest
 
@@ -19,8 +17,7 @@ from spotify.client import Account
 from spotify.sender import QUEUE_SECONDS, TOKEN_SECONDS
 from stand_in import StandIn
 from store import Store, open_store
-from store.memory import MemoryTable
-from store.redis import LOCK_SECONDS, SAVE_SECONDS, SOCKET_SECONDS
+from store.redis import LOCK_SECONDS, SAVE_SECONDS, SOCKET_SECONDS, RedisStore
 from tests.conftest import SECRET, Browser, Clock, MakeApp
 from tests.redis_server import RedisProxy, RedisServer
 from tests.wire import hold
@@ -117,15 +114,6 @@ def test_the_least_recently_used_makes_room(
     assert [key for key in "0123" if users.get(key)] == ["0", "2", "3"]
 
 
-def test_an_entry_may_expire_at_any_step() -> None:
-    """Also between two looks at the clock of one call."""
-    for seconds in range(1, 8):
-        table = MemoryTable[str](seconds, count().__next__)
-        for call in (table.get, table.pop, partial(table.replace, value="b")):
-            table.put("key", "a")
-            assert call("key") in ("a", None, True, False)
-
-
 @pytest.mark.slow
 def test_without_redis_url_neither_redis_nor_cryptography_is_imported() -> None:
     code = (
@@ -154,19 +142,16 @@ def test_redis_holds_nothing_readable(redis: RedisServer, clock: Clock) -> None:
 def test_what_redis_can_not_decrypt_is_not_there(
     redis: RedisServer, clock: Clock
 ) -> None:
-    users = opened(clock, redis.url).users
-    users.put("b", FULL)
-    (name_b,) = redis.client.keys("*")
-    users.put("a", FULL)
-    (name_a,) = set(redis.client.keys("*")) - {name_b}
+    users, name = opened(clock, redis.url).users, RedisStore.name("user", "a")
+    for key in "ab":
+        users.put(key, FULL)
     assert opened(clock, redis.url, "some other secret key").users.get("a") is None
     assert users.get("a") == FULL
-    for wrong in (b"garbage", b"", redis.client.get(name_b)):
-        redis.client.set(name_a, wrong)
+    for wrong in (b"garbage", b"", redis.client.get(RedisStore.name("user", "b"))):
+        redis.client.set(name, wrong)
         assert users.get("a") is None
-        redis.client.set(name_a, wrong)
-        assert users.pop("a") is None
-    redis.client.lpush(name_a, "of another type")
+    redis.client.delete(name)
+    redis.client.lpush(name, "of another type")
     assert users.get("a") is users.pop("a") is None
 
 
@@ -179,17 +164,13 @@ def commands(redis: RedisServer) -> dict[str, int]:
 
 
 def test_each_method_is_one_command(redis: RedisServer, clock: Clock) -> None:
-    store = opened(clock, redis.url)
-    store.users.put("a", FULL)
+    users, spent = opened(clock, redis.url).users, []
+    users.put("a", FULL)
     commands(redis)
-    for call, command in (
-        (lambda: store.users.put("a", FULL), "set"),
-        (lambda: store.users.get("a"), "getex"),
-        (lambda: store.users.replace("a", FULL), "set"),
-        (lambda: store.users.pop("a"), "getdel"),
-    ):
-        call()
-        assert commands(redis) == {command: 1}
+    for name, *value in (("put", FULL), ("get",), ("replace", FULL), ("pop",)):
+        getattr(users, name)("a", *value)
+        spent.append(commands(redis))
+    assert spent == [{"set": 1}, {"getex": 1}, {"set": 1}, {"getdel": 1}]
 
 
 @pytest.fixture
@@ -231,8 +212,7 @@ def at_two(make_app: MakeApp, spotify: StandIn, proxy: RedisProxy) -> list[Brows
 def test_a_poll_costs_redis_one_read_and_a_refresh_a_lock_and_a_save(
     at_two: list[Browser], redis: RedisServer, clock: Clock
 ) -> None:
-    for browser in at_two:
-        browser.json()
+    at_two[0].json()
     commands(redis)
     at_two[0].json()
     assert commands(redis) == {"getex": 1}
