@@ -52,7 +52,9 @@ class Person:
     answer: Answer = field(default_factory=Answer)
     account: Account | None = None  # where Spotify did not say it at login
     refused: Token | None = None  # by the API, so it is not sent again
-    failure: Problem | None = None  # why the last visit that asked has no answer
+    # Why the last visit that asked has no answer. Not the Problem itself: with its
+    # traceback it would keep the whole visit.
+    failure: tuple[str, float | None] | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -82,7 +84,7 @@ class Player:
             if not person.answer.serves(self._clock.monotonic(), look):
                 with self._one_at_a_time(person) as waited:
                     if waited and person.failure:  # of the visit that was waited for
-                        raise Problem(person.failure.name, person.failure.retry_after)
+                        raise Problem(*person.failure)
                     user = self._user(user_id) if waited else user
                     if not person.answer.serves(self._clock.monotonic(), look):
                         self._ask_again(user_id, user, person, look)
@@ -157,7 +159,7 @@ class Player:
             playing = self._ask(user_id, user, self._spotify.now_playing)
         except Problem as error:
             if error.status in (401, 503):
-                person.failure = error
+                person.failure = error.name, error.retry_after
                 raise
             problem = error.name
         account = user.account or person.account

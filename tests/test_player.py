@@ -1,8 +1,10 @@
-"""A route that somebody adds: it asks Spotify with the person's token."""
+"""Asking with a person's token, in a route that somebody adds."""
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -89,3 +91,13 @@ def test_many_at_once_renew_once(browser: Browser, clock: Clock) -> None:
         held.release()
         assert {page.result().status_code for page in pages} == {200}
     assert browser.spotify.count("token") == 2  # with the login's
+
+
+def test_a_visit_that_failed_leaves_nothing_behind(browser: Browser) -> None:
+    """As it would if its error were kept, with all that led to it."""
+    browser.log_in()
+    browser.spotify.fail("player", "rate_limited")
+    assert browser.json()["error"] == "rate_limited"
+    gc.collect()
+    frames = (it for it in gc.get_objects() if isinstance(it, FrameType))
+    assert "_ask_again" not in [frame.f_code.co_name for frame in frames]
