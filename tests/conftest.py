@@ -92,9 +92,10 @@ class Browser:
         """Log in from the start, and return the callback's answer."""
         return self.get(self.code_for(self.begin_login(), person))
 
-    def json(self) -> dict[str, Any]:
-        """Return what /now-playing answers."""
-        answer: dict[str, Any] = self.get("/now-playing").get_json()
+    def json(self, look: bool = False) -> dict[str, Any]:
+        """Return what /now-playing answers; look: as somebody who looks."""
+        headers = {"Cache_Control": "no-cache"} if look else {}
+        answer: dict[str, Any] = self.get("/now-playing", **headers).get_json()
         return answer
 
     @property
