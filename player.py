@@ -105,14 +105,14 @@ class Player:
         return self._ask(user_id, self._user(user_id), call)
 
     def _ask(self, user_id: str, user: User, call: Callable[[Token], T]) -> T:
-        person, token, now = self._person(user_id), user.token, self._clock.time()
-        if token == person.refused or token.is_expiring(now):
+        person, token = self._person(user_id), user.token
+        if token == person.refused or token.is_expiring(self._clock.time()):
             token = self._renew(user_id, token)
         for _ in range(2):
             try:
                 return call(token)
             except Unauthorised:
-                if token.is_young(now):
+                if token.is_young(self._clock.time()):
                     break  # the trouble is Spotify's
                 person.refused = token
                 token = self._renew(user_id, token)
