@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -173,7 +174,7 @@ class Player:
         if failure:
             return Current(account, None, failure, failure.poll_after_ms)
         now = self._clock.monotonic()
-        left = max(int(1000 * (answer.due - now)), 1)
+        left = max(math.ceil(1000 * (answer.due - now)), 1)
         if answer.playing:
             playing = answer.playing.after(1000 * (now - answer.at))
             return Current(account, playing, None, left)
