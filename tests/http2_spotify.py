@@ -100,7 +100,8 @@ class _Connection(BaseRequestHandler):
             for event in http2.receive_data(data):
                 if silent or not isinstance(event, RequestReceived):
                     continue  # nothing comes after the headers of a GET
-                sent, stream = dict(event.headers), event.stream_id
+                sent: Any = dict(event.headers)
+                stream = event.stream_id
                 body, trick = self._hear(sent[":method"], sent[":path"], sent, "")
                 if trick == "vanish":
                     return
