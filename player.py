@@ -53,7 +53,8 @@ class Person:
     answer: Answer = field(default_factory=Answer)
     account: Account | None = None  # where Spotify did not say it at login
     refused: Token | None = None  # by the API, so it is not sent again
-    failure: Problem | None = None  # why the last visit that asked has no answer
+    # Why the last visit that asked has no answer: a problem's name, and its wait.
+    failure: tuple[str, float | None] | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -83,14 +84,14 @@ class Player:
             if not person.answer.serves(self._clock.monotonic(), look):
                 with self._one_at_a_time(person) as waited:
                     if waited and person.failure:  # of the visit that was waited for
-                        raise Problem(person.failure.name, person.failure.retry_after)
+                        raise Problem(*person.failure)
                     user = self._user(user_id) if waited else user
                     if not person.answer.serves(self._clock.monotonic(), look):
                         self._ask_again(user_id, user, person, look)
         except Problem as problem:
             if problem.status == 401:
                 raise
-            failure = problem
+            failure = problem.with_traceback(None)  # that holds Spotify's whole answer
         return self._current(user.account or person.account, person.answer, failure)
 
     def is_logged_in(self, user_id: str) -> bool:
@@ -158,7 +159,7 @@ class Player:
             playing = self._ask(user_id, user, self._spotify.now_playing)
         except Problem as error:
             if error.status in (401, 503):
-                person.failure = error
+                person.failure = error.name, error.retry_after
                 raise
             problem = error.name
         account = user.account or person.account
