@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,8 +53,7 @@ class Person:
     answer: Answer = field(default_factory=Answer)
     account: Account | None = None  # where Spotify did not say it at login
     refused: Token | None = None  # by the API, so it is not sent again
-    # Why the last visit that asked has no answer. Not the Problem itself: with its
-    # traceback it would keep the whole visit.
+    # Why the last visit that asked has no answer: a problem's name, and its wait.
     failure: tuple[str, float | None] | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -91,7 +91,7 @@ class Player:
         except Problem as problem:
             if problem.status == 401:
                 raise
-            failure = problem
+            failure = problem.with_traceback(None)  # that holds Spotify's whole answer
         return self._current(user.account or person.account, person.answer, failure)
 
     def is_logged_in(self, user_id: str) -> bool:
@@ -175,7 +175,7 @@ class Player:
         if failure:
             return Current(account, None, failure, failure.poll_after_ms)
         now = self._clock.monotonic()
-        left = max(int(1000 * (answer.due - now)), 1)
+        left = max(math.ceil(1000 * (answer.due - now)), 1)
         if answer.playing:
             playing = answer.playing.after(1000 * (now - answer.at))
             return Current(account, playing, None, left)

@@ -10,6 +10,7 @@ import pycurl
 import tekore as tk
 
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
+MOST_TRIES = 2  # for a GET that the server did not look at; libcurl's own is six
 # libcurl's own words may hold the password of a proxy.
 ERRORS = {
     code: name
@@ -54,12 +55,18 @@ class Handle:
         curl, body = self._curl, bytearray()
         is_get = request.method == "GET"
         keep = is_get and self._http2
+        tries = iter([pycurl.PREREQFUNC_OK] * MOST_TRIES)
+
+        def go_out(*_: object) -> int:
+            return next(tries, pycurl.PREREQFUNC_ABORT)
 
         def write(chunk: bytes) -> int:
             body.extend(chunk)
             return len(chunk) if len(body) <= LARGEST else -1
 
         headers = {"Accept": "application/json", **(request.headers or {})}
+        if request.data:  # tekore says JSON of any request to the API
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
         query = f"?{urlencode(request.params)}" if request.params else ""
         try:
             curl.setopt(pycurl.URL, url + query)
@@ -74,6 +81,7 @@ class Handle:
             curl.setopt(pycurl.CAINFO, os.getenv("SSL_CERT_FILE") or certifi.where())
             if not self._proxy:
                 curl.setopt(pycurl.PROXY, "")
+            curl.setopt(pycurl.PREREQFUNCTION, go_out)
             curl.setopt(pycurl.FRESH_CONNECT, not keep)
             curl.setopt(pycurl.FORBID_REUSE, not keep)
             curl.setopt(pycurl.TIMEOUT_MS, int(1000 * self._seconds))
@@ -96,7 +104,7 @@ class Handle:
             curl.reset()  # keeps the connections, and nothing of this request
 
 
-def _body(request: tk.Request) -> str:
+def _body(request: tk.Request) -> str | bytes:
     if request.json is not None:
         return json.dumps(request.json)
-    return urlencode(request.data) if request.data else request.content or ""
+    return urlencode(request.data) if request.data else (request.content or "").encode()

@@ -106,7 +106,10 @@ class Lane:
         return tk.Response(url, {}, status, content)
 
     def _send(self, request: tk.Request, url: str) -> Answer:
-        handle = self._handles.pop() if self._handles else self._new_handle()
+        try:
+            handle = self._handles.pop()
+        except IndexError:  # a look beforehand could be too early
+            handle = self._new_handle()
         try:
             answer = handle.send(request, url)
             self._handles.append(handle)
