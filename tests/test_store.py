@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,10 +23,8 @@ from tests.conftest import SECRET, Browser, Clock, MakeApp
 from tests.redis_server import RedisProxy, RedisServer
 from tests.wire import hold
 
-FULL = User(
-    Token("access-canary", "refresh-canary", 1_800_003_600.1, 1_800_000_000.2, True),
-    Account("Robin", "robin"),
-)
+TOKEN = Token("access-canary", "refresh-canary", 1_800_003_600.1, 1_800_000_000.2, True)
+FULL = User(TOKEN, Account("canary", "robin"))
 BARE = User(Token("a", None, 0.0, 0.0, False))
 
 Pass = Callable[[float], None]
@@ -83,8 +82,8 @@ def test_users_expire_after_thirty_idle_days_and_auths_after_ten_minutes(
     store: Store[User], let_pass: Pass
 ) -> None:
     """Whatever is done with a user, but for taking it out, renews it."""
-    users, auths = store.users, store.auths
-    for key in ("idle", "got", "put", "replaced"):
+    users, auths, keys = store.users, store.auths, ("idle", "got", "put", "replaced")
+    for key in keys:
         users.put(key, FULL)
     let_pass(30 * 86_400 - 600)
     auths.put("early", "1")
@@ -95,8 +94,7 @@ def test_users_expire_after_thirty_idle_days_and_auths_after_ten_minutes(
     let_pass(1)
     assert [auths.pop(key) for key in ("early", "late")] == [None, "2"]
     assert not users.replace("idle", FULL)
-    found = [users.get(key) for key in ("idle", "got", "put", "replaced")]
-    assert found == [None, FULL, FULL, FULL]
+    assert [users.get(key) for key in keys] == [None, FULL, FULL, FULL]
 
 
 # ---- Dicts
@@ -109,7 +107,7 @@ def test_the_least_recently_used_makes_room(
     users = opened(clock).users
     for key in "012":
         users.put(key, FULL)
-    assert users.get("0")
+    users.get("0")
     users.put("3", FULL)
     assert [key for key in "0123" if users.get(key)] == ["0", "2", "3"]
 
@@ -129,14 +127,12 @@ def test_without_redis_url_neither_redis_nor_cryptography_is_imported() -> None:
 def test_redis_holds_nothing_readable(redis: RedisServer, clock: Clock) -> None:
     """IDs are hashed, values encrypted."""
     store = opened(clock, redis.url)
-    store.users.put("user-id-canary", FULL)
-    store.auths.put("state-canary", "verifier-canary")
-    with store.lock("user-id-canary"):
+    store.users.put("canary", FULL)
+    store.auths.put("canary", "verifier-canary")
+    with store.lock("canary"):
         keys = redis.client.keys("*")
         everything = b" ".join(keys + [redis.client.get(key) for key in keys])
-    assert len(keys) == 3
-    assert b"canary" not in everything
-    assert b"Robin" not in everything
+    assert (len(keys), b"canary" in everything) == (3, False)
 
 
 def test_what_redis_can_not_decrypt_is_not_there(
@@ -218,8 +214,7 @@ def test_a_poll_costs_redis_one_read_and_a_refresh_a_lock_and_a_save(
     assert commands(redis) == {"getex": 1}
     clock.advance(3600)
     at_two[0].json()
-    spent = commands(redis)
-    assert (spent["getex"], spent["set"]) == (2, 2)
+    assert {"getex": 2, "set": 2}.items() <= commands(redis).items()
 
 
 def test_twenty_requests_at_two_servers_refresh_once(
@@ -306,20 +301,18 @@ def test_without_redis_a_page_says_so_and_it_heals(
     at_two: list[Browser], redis: RedisServer, how: str
 ) -> None:
     """503, never logged in, nothing lost."""
-    browser = at_two[0]
-    user_id = browser.user_id
+    user_id, visit = str(at_two[0].user_id), at_two[0].get
     getattr(redis, how)()
     try:
         for path in ("/", "/login", "/callback?code=x&state=y", "/now-playing"):
-            answer = browser.get(path)
+            answer = visit(path)
+            seen = f"{answer.headers}{answer.text}"
             assert answer.status_code == 503
-            assert str(user_id) not in answer.text
-            assert not {"Set-Cookie", "Location"} & set(answer.headers.keys())
-        assert browser.json()["error"] == "unavailable"
-        assert browser.get("/readyz").status_code == 503
-        assert browser.get("/healthz").status_code == 200
+            assert not re.search(f"{user_id}|Set-Cookie|Location", seen)
+        probes = [visit(path).status_code for path in ("/readyz", "/healthz")]
+        assert (probes, at_two[0].json()["error"]) == ([503, 200], "unavailable")
     finally:
         redis.thaw() if how == "freeze" else redis.start()
-    assert browser.get("/readyz").status_code == 200
+    assert visit("/readyz").status_code == 200
     # A killed Redis has forgotten everybody; a frozen one nobody.
-    assert browser.user_id == (user_id if how == "freeze" else None)
+    assert at_two[0].user_id == (user_id if how == "freeze" else None)
