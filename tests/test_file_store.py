@@ -13,30 +13,25 @@ from pathlib import Path
 import pytest
 
 from config import ConfigError
-from player import User
-from spotify import Token
-from spotify.client import Account
 from stand_in import StandIn
 from store.file import FileStore
 from tests.conftest import Browser, Clock, MakeApp
 
-USER = User(Token("access", "refresh", 9e9, 8e9, True), Account("Robin", "robin"))
-DAY = 86_400
 CHILD = """
 import itertools, resource, sys
-from tests.test_file_store import USER, Clock, FileStore, User
-users = FileStore(sys.argv[1], User, Clock()).users
+from tests.test_file_store import Clock, FileStore
+users = FileStore(sys.argv[1], str, Clock()).users
 """
-FOREVER = "for i in itertools.count(): users.put(str(i), USER); print(i, flush=True)"
+FOREVER = "for i in itertools.count(): users.put(str(i), str(i)); print(i, flush=True)"
 ON_A_FULL_DISK = """
 limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 for size, key in ((limit, "0"), (0, "1"), (0, "2"), (limit, "3")):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
-    users.put(key, USER)
+    users.put(key, key)
 assert all(users.get(key) for key in "0123")
 """
 
-Reopen = Callable[[], FileStore[User]]
+Reopen = Callable[[], FileStore[str]]
 
 
 @pytest.fixture
@@ -46,17 +41,22 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reopen(path: Path, clock: Clock, request: pytest.FixtureRequest) -> Reopen:
-    """Give a function that opens the file, after a restart if it was open."""
-    last: list[FileStore[User]] = []
+    """Give a function that opens the file, as after a restart."""
+    stores: list[FileStore[str]] = []
 
-    def reopen() -> FileStore[User]:
-        if last:
-            last.pop().close()
-        last.append(FileStore(str(path), User, clock))
-        request.addfinalizer(last[0].close)
-        return last[0]
+    def reopen() -> FileStore[str]:
+        for store in stores:
+            store.close()
+        stores.append(FileStore(str(path), str, clock))
+        request.addfinalizer(stores[-1].close)
+        return stores[-1]
 
     return reopen
+
+
+def change(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(statement)
 
 
 def start(code: str, path: Path) -> subprocess.Popen[str]:
@@ -68,45 +68,38 @@ def test_file_keeps_people_and_its_own_key_for_its_owner_alone(
     reopen: Reopen, path: Path
 ) -> None:
     usual = os.umask(0)
-    key = reopen().secret_key
-    users = reopen().users
+    store = reopen()
     os.umask(usual)
-    users.put("a", USER)
-    users.put("b", USER)
+    for key in "abc":
+        store.users.put(key, key)
     assert {it.stat().st_mode & 0o777 for it in path.parent.iterdir()} == {0o600}
-    assert users.pop("b") == USER
-    assert not users.replace("b", USER)
-    assert [reopen().users.get(key) for key in "ab"] == [USER, None]
-    assert reopen().secret_key == key
+    assert store.users.pop("b") == "b"
+    assert not store.users.replace("b", "again")
+    store.close()
+    change(path, "UPDATE users SET json = 'unreadable' WHERE id = 'c'")
+    assert [reopen().users.get(key) for key in "abc"] == ["a", None, None]
+    assert reopen().secret_key == store.secret_key
 
 
 def test_thirty_idle_days_hold_over_restarts(reopen: Reopen, clock: Clock) -> None:
     users = reopen().users
-    users.put("idle", USER)
-    users.put("used", USER)
+    users.put("idle", "Robin")
+    users.put("used", "Mika")
     for _ in range(29):
-        clock.advance(DAY)
+        clock.advance(86_400)
         assert users.get("used")
     users = reopen().users
-    clock.advance(DAY - 1)
+    clock.advance(86_399)
     assert (len(users), len(reopen().users)) == (2, 2)
     clock.advance(1)
     assert (len(users), len(reopen().users)) == (1, 1)
-    clock.set_ahead = -5 * DAY  # which brings nobody back
-    assert [reopen().users.get(key) for key in ("idle", "used")] == [None, USER]
-
-
-def test_what_can_not_be_read_is_absent(reopen: Reopen, path: Path) -> None:
-    reopen().users.put("a", USER)
-    reopen().close()
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE users SET json = replace(json, 'expires_at', 'x')")
-    assert reopen().users.get("a") is None
+    clock.set_ahead = -864_000  # which brings nobody back
+    assert [reopen().users.get(key) for key in ("idle", "used")] == [None, "Mika"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [1, 20, 77])
-def test_after_a_kill_every_login_is_there_again(
+@pytest.mark.parametrize("more", [1, 77])
+def test_after_a_kill_every_login_is_there(
     reopen: Reopen, path: Path, more: int
 ) -> None:
     with start(FOREVER, path) as child:
@@ -117,7 +110,7 @@ def test_after_a_kill_every_login_is_there_again(
         child.kill()
         said += child.stdout
     users = reopen().users
-    assert all(users.get(line.strip()) == USER for line in said)
+    assert all(users.get(line.strip()) == line.strip() for line in said)
 
 
 @pytest.mark.slow
@@ -129,17 +122,12 @@ def test_full_disk_is_logged_once_and_people_go_on(reopen: Reopen, path: Path) -
     assert [key for key in "0123" if users.get(key)] == ["0", "3"]
 
 
-def other_program(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("CREATE TABLE users (theirs)")
-
-
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
         (Path.mkdir, "unable to open"),
         (lambda path: path.write_text("Dear diary"), "not a database"),
-        (other_program, "another program"),
+        (lambda path: change(path, "CREATE TABLE users (theirs)"), "another program"),
         (lambda path: path.parent.rmdir(), "No such file"),
     ],
 )
@@ -159,9 +147,8 @@ def test_who_is_logged_in_stays_so_over_a_restart(
     browser = Browser(make_app(logins_file=str(path)), spotify)
     browser.log_in()
     for _ in range(2):
-        clock.advance(3600)  # so that the token is renewed, too
-        assert "error" not in browser.json()
         browser.app.extensions["store"].close()
         browser = browser.tab(make_app(logins_file=str(path)))
-    assert browser.user_id
+        clock.advance(3600)  # the token is renewed, and that is kept, too
+        assert "error" not in browser.json()
     browser.app.extensions["store"].close()
