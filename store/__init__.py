@@ -35,5 +35,9 @@ def open_store(config: Config, person: type[V], clock: Clock) -> Store[V]:
         from .redis import RedisStore  # with packages that only it needs
 
         return RedisStore(config, person)
+    if config.logins_file:
+        from .file import FileStore
+
+        return FileStore(config.logins_file, person, clock)
     log.info("logins end with this process: to keep them, set LOGINS_FILE or REDIS_URL")
     return MemoryStore(clock.monotonic)

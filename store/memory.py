@@ -33,24 +33,32 @@ class MemoryTable(Generic[V]):
             value = self._entries.get(key)
             if value is not None:
                 self._entries[key] = value
+                self._keep(key, renewed=True)
             return value
 
     def put(self, key: str, value: V) -> None:
         """Store the value."""
         with self._mutex:
             self._entries[key] = value
+            self._keep(key)
 
     def replace(self, key: str, value: V) -> bool:
         """Store the value only if the key is still there, and tell whether it was."""
         with self._mutex:
             if there := key in self._entries:
                 self._entries[key] = value
+                self._keep(key)
             return there
 
     def pop(self, key: str) -> V | None:
         """Take the value out; of many callers at once, one gets it."""
         with self._mutex:
-            return self._entries.pop(key, None)
+            value = self._entries.pop(key, None)
+            self._keep(key)
+            return value
+
+    def _keep(self, key: str, renewed: bool = False) -> None:
+        """Do nothing. Called with the mutex whenever an entry has changed."""
 
 
 class MemoryStore(Generic[V]):
