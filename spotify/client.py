@@ -78,7 +78,7 @@ class Spotify:
     def begin_login(self) -> Pending:
         """Return a new login: where to send the person, its state, its verifier."""
         auth = tk.UserAuth(self._credentials(self._logins, 0), SCOPE, pkce=self._pkce)
-        url = self._config.accounts_url + auth.url.removeprefix(SPOTIFY_ACCOUNTS)
+        url = self._config.login_url + auth.url.removeprefix(SPOTIFY_ACCOUNTS)
         if self._pkce:
             url += "&show_dialog=true"  # so that a person can change accounts
         return Pending(url, auth.state, auth.verifier or "")
