@@ -106,7 +106,8 @@ def create_website(stand_in: "StandIn") -> Flask:
             else:
                 stand_in.fail(name, value)
         if request.method == "POST":
-            return redirect(f"{request.script_root}/switches", 303)
+            there = next(iter(request.form), "")
+            return redirect(f"{request.script_root}/switches#{there}", 303)
         return render_template("switches.html")
 
     return website
