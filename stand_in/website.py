@@ -108,6 +108,6 @@ def create_website(stand_in: "StandIn") -> Flask:
         if request.method == "POST":
             there = next(iter(request.form), "")
             return redirect(f"{request.script_root}/switches#{there}", 303)
-        return render_template("switches.html")
+        return render_template("switches.html", endpoints=ENDPOINTS)
 
     return website
