@@ -1,4 +1,4 @@
-"""The demo: the app, and under /stand-in what it takes for Spotify."""
+"""The demo: the app, and the stand-in under /stand-in of the same server."""
 
 import os
 from dataclasses import replace
@@ -16,7 +16,7 @@ SETTINGS = ("HOST", "PORT", "SECRET_KEY", "SPOTIFY_REDIRECT_URI", "THREADS")
 
 
 def create_app() -> Flask:
-    """Return the demo, for one process; of the settings it takes only SETTINGS."""
+    """Return the demo, for one process with threads. It reads only SETTINGS."""
     found = read_environ(os.environ).items()
     settings = {name: value for name, value in found if name in SETTINGS}
     config = Config.from_env(settings | {"SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID})

@@ -17,6 +17,7 @@ ENDPOINTS = ("authorize", "token", "profile", "player")
 # No form-action: the consent form leads on to the app, wherever that is.
 POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'"
 PAGE = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
+# As Spotify's pictures, which the app may draw on a canvas to read their colours.
 ART = {"Cache-Control": "max-age=86400", "Access-Control-Allow-Origin": "*"}
 
 
