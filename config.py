@@ -48,6 +48,7 @@ class Config:
     accounts_url: str = SPOTIFY_ACCOUNTS
     api_url: str = SPOTIFY_API
     redis_url: str | None = field(default=None, repr=False)
+    daily_calls: int | None = None
     workers: int = 1
     threads: int = 96  # calls to Spotify at once
     daily_calls: int | None = None
@@ -78,8 +79,15 @@ class Config:
         return self.client_id == DEMO_CLIENT_ID
 
     @property
+    def login_url(self) -> str:
+        """Where browsers find the accounts service; in the demo, beside the app."""
+        return f"{self.origin}/stand-in" if self.demo else self.accounts_url
+
+    @property
     def art_origin(self) -> str | None:
         """Where a stand-in's pictures are; None at the real Spotify."""
+        if self.demo:
+            return self.origin
         return None if self.api_url == SPOTIFY_API else origin_of(self.api_url)
 
     @classmethod
@@ -110,7 +118,7 @@ class Config:
             client_secret=read("SPOTIFY_CLIENT_SECRET", str) or None,
             redirect_uri=redirect_uri,
             host=read("HOST", partial(_host, own_host), own_host or cls.host),
-            port=port_of(uri) if uri.scheme == "http" else port,
+            port=port if "PORT" in environ else port_of(uri),
             secret_key=read("SECRET_KEY", _secret_key, own_key),
             accounts_url=accounts_url,
             api_url=read("SPOTIFY_API_URL", _base_url, SPOTIFY_API),
@@ -171,7 +179,7 @@ def _number(most: int, value: str) -> int:
 def _host(loopback: str | None, value: str) -> str:
     with suppress(ValueError):
         address = ip_address(value)
-        if loopback in (None, value) or address.is_unspecified:
+        if address:
             return value
     own = loopback or "an IP address like 127.0.0.1"
     raise ValueError(f"is {value!r}: write {own}, or 0.0.0.0 for all addresses")
@@ -234,9 +242,6 @@ def _redirect_uri(port: int, port_is_set: bool, value: str) -> str:
     elif path != uri.path:
         what = "needs a path of its own, of letters, digits, - and /:"
         origin = f"{uri.scheme}://{uri.netloc}"
-    elif uri.scheme == "http" and port_is_set and port_of(uri) != port:
-        what = f"has port {port_of(uri)}, but PORT is {port}: set PORT to the same, or"
-        origin = f"http://127.0.0.1:{port}"
     else:
         return value
     raise ValueError(f"{what} write {origin}{path} here and in the dashboard")
