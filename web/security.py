@@ -12,7 +12,8 @@ from flask import Flask, current_app, redirect, request, session
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
 
-from config import USUAL_PORTS, Config, is_local, port_of
+from addresses import USUAL_PORTS, is_local, port_of
+from config import Config
 from problems import Problem
 
 COOKIE_DAYS = 180  # Spotify ends every login after six months

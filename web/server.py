@@ -1,74 +1,71 @@
 """`python app.py`: check settings and port, start the demo if need be, serve."""
 
+import argparse
 import os
-import re
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from pathlib import Path
-from typing import TextIO
+from contextlib import suppress
+from importlib import import_module
+from ipaddress import ip_address
+from multiprocessing import parent_process
+from threading import Thread
+from typing import Any, TextIO
+from urllib.parse import urlsplit
 
-from config import DASHBOARD, DEMO_CLIENT_ID, Config, ConfigError, read_environ
+from addresses import port_of
+from config import DASHBOARD, DEMO_CLIENT_ID, DOTENV, Config, ConfigError, read_environ
 
-HOME = Path(__file__).parent.parent
+from .hints import hints
+
+HELP = f"""Log in with Spotify and see what you're playing. The settings are environment
+variables, or stand in {DOTENV}; docs/settings.md lists them. Without
+SPOTIFY_CLIENT_ID it is a demo: no Spotify app needed, all on this machine."""
 GRACE_SECONDS = 10  # for requests in flight when the server is told to stop
-
-# Set here, so that many connections which say little stop nobody.
-BACKLOG = 4_096  # connections that the system accepts ahead of the server
 MOST_CONNECTIONS = 16_384  # open at once, in each worker
-HEADER_MS = 10_000  # milliseconds for a request's headers to arrive
 HEADER_BYTES = 24_576  # of all headers together; more is answered with 431
 SPARE_THREADS = 32  # for pages that need no call, and for probes
 # Threads that wait for Python's lock wake up this often to ask for it. With the usual
 # 5 ms, that alone takes a tenth of the CPU when many wait, and nobody is served sooner.
 SWITCH_SECONDS = 0.02
 
-# Names that people write by mistake, or know from another library.
-MISNOMER = re.compile(r"(?:SPOTI[FP]Y_?)?(CLIENT|REDIRECT)_?(ID|SECRET|UR[IL])")
-
 
 def main() -> int:
     """Serve until a signal comes. Returns the exit status: 2 for what needs a fix."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    argparse.ArgumentParser("python app.py", description=HELP).parse_args()
     try:
-        settings = read_environ(os.environ)
-        for hint in _misspelt(settings):
+        for hint in hints(os.environ):
             _say(hint)
-        with nullcontext() if "SPOTIFY_CLIENT_ID" in settings else _demo():
-            config = Config.from_env(read_environ(os.environ))
-            _check_port(config)
-            _say(_greeting(config))
-            _serve(config)
+        if "SPOTIFY_CLIENT_ID" not in read_environ(os.environ):
+            os.environ["SPOTIFY_CLIENT_ID"] = DEMO_CLIENT_ID
+        config = Config.from_env(read_environ(os.environ))
+        _check_port(config)
+        # LOGINS_FILE: open_store(config, User, time).close(), which may raise.
+        _say(greeting(config))
+        _serve(config)
     except ConfigError as error:
         _say(str(error), sys.stderr)
         return 2
     return 0
 
 
-@contextmanager
-def _demo() -> Iterator[None]:
-    """Run the stand-in for Spotify beside the app, and point the settings at it."""
-    command = [sys.executable, "-m", "stand_in", "--port", "0"]
-    with subprocess.Popen(
-        command, cwd=HOME, stdout=subprocess.PIPE, text=True
-    ) as child:
-        try:
-            line = child.stdout.readline() if child.stdout else ""
-            if not line:
-                raise ConfigError(["The demo could not start its stand-in: see above"])
-            url = line.split()[-1]
-            os.environ.update(
-                SPOTIFY_CLIENT_ID=DEMO_CLIENT_ID,
-                SPOTIFY_CLIENT_SECRET="",
-                SPOTIFY_ACCOUNTS_URL=url,
-                SPOTIFY_API_URL=f"{url}/v1",
-            )
-            yield
-        finally:
-            child.terminate()
+def load_app(module: str) -> Any:
+    """Set up a worker process, and return the app that it serves."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    # Its main process's handler, which it was born with, would not stop it meanwhile.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if main_process := parent_process():
+        if hasattr(os, "setpgrp"):
+            # A terminal signals the main process alone, which tells its workers: of
+            # workers that both told to stop, one in eight did not.
+            os.setpgrp()
+
+        def end_with_main_process() -> None:  # also if that was killed
+            main_process.join()
+            os._exit(1)
+
+        Thread(target=end_with_main_process, daemon=True).start()
+    return import_module(module).create_app()
 
 
 def _check_port(config: Config) -> None:
@@ -97,32 +94,23 @@ def _serve(config: Config) -> None:
     from granian.server import Server
 
     files = _allow_open_files(2 * MOST_CONNECTIONS)
-    sys.setswitchinterval(SWITCH_SECONDS)
     server = Server(
-        f"{HOME / 'app.py'}:create_app",  # whichever folder this was started in
-        factory=True,
+        "stand_in.demo" if config.demo else "app",
         address=config.host,
         port=config.port,
         interface=Interfaces.WSGI,
-        workers=config.workers,
+        workers=1 if config.demo else config.workers,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_SECONDS,
         # Enough for all who may wait: four for each call to the API, a quarter of that
         # for logins and for refreshes each, and two for others of the same person.
         blocking_threads=8 * config.threads + SPARE_THREADS,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=HEADER_MS, max_buffer_size=HEADER_BYTES
-        ),
-        backlog=BACKLOG,
+        http1_settings=HTTP1Settings(max_buffer_size=HEADER_BYTES),
         backpressure=min(MOST_CONNECTIONS, files // 2),  # or Spotify gets none
-        websockets=False,
         log_level=LogLevels.error,
     )
-    if hasattr(os, "fork"):
-        # A terminal signals this process alone, which tells its workers: one that is
-        # told twice within a moment may never end.
-        os.register_at_fork(after_in_child=os.setpgrp)
+    if hasattr(signal, "SIGHUP"):
         ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # by nohup
 
         @server.on_startup
@@ -130,7 +118,8 @@ def _serve(config: Config) -> None:
             stop = signal.getsignal(signal.SIGTERM)
             signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else stop)
 
-    server.serve()
+    # A loader of our own, because granian's looks into the current folder first.
+    server.serve(target_loader=load_app)
 
 
 def _allow_open_files(count: int) -> int:
@@ -145,22 +134,20 @@ def _allow_open_files(count: int) -> int:
     return count
 
 
-def _greeting(config: Config) -> str:
+def greeting(config: Config) -> str:
     """Say where the app is, and what the dashboard has to know."""
-    where = f"Open {config.origin}"
-    if config.demo:
-        return f"{where} for the demo: no Spotify app needed, all on this machine"
-    return f"{where}\nRedirect URI for {DASHBOARD}: {config.redirect_uri}"
-
-
-def _misspelt(names: Iterable[str]) -> Iterator[str]:
-    """Give a hint for each name that looks like a setting of this app, but isn't."""
-    for name in sorted(names):
-        if match := MISNOMER.fullmatch(name.upper()):
-            kind = match[2].replace("URL", "URI")
-            right = f"SPOTIFY_{match[1]}_{kind}".upper()
-            if name != right:
-                yield f"{name} is not a setting of this app: use {right}"
+    lines = [f"Open {config.origin}"]
+    uri = urlsplit(config.redirect_uri)
+    host = uri.hostname if ip_address(config.host).is_unspecified else config.host
+    if uri.scheme == "https" or (host, config.port) != (uri.hostname, port_of(uri)):
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        lines.append(
+            f"The server listens on {host}:{config.port}: a proxy or a forwarded port "
+            "has to lead there"
+        )
+    if not config.demo:
+        lines.append(f"Redirect URI for {DASHBOARD}: {config.redirect_uri}")
+    return "\n".join(lines)
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
