@@ -5,88 +5,100 @@ import sys
 import time
 from secrets import token_urlsafe
 
+import tekore as tk
 from flask import Flask, Response, redirect, request, session
 from werkzeug.wrappers import Response as BaseResponse
 
 from config import Config, read_environ
+from player import Player, User, log_user
 from problems import Problem
-from spotify import Spotify
+from spotify import Sender, Spotify, authorize_url, login_error, request_token
 from store import Clock, Store, open_store
-from users import User, Users
-from web import logs, security
-from web.pages import Pages
-from web.security import argument
+from web import logs, pages, security, server
+from web.security import from_own_pages, query_argument
+
+SCOPE = tk.scope.user_read_currently_playing
 
 
 def create_app(
     config: Config | None = None, store: Store[User] | None = None, clock: Clock = time
 ) -> Flask:
-    """Return the app. config: from the environment and .env, if not given.
+    """Return the app, by default with the settings of the environment and .env.
 
     Raises ConfigError when a setting is missing or wrong.
     """
     config = config or Config.from_env(read_environ(os.environ))
-    app = logs.App(__name__)
-    logs.install(app)
-    security.install(app, config)
-    pages = Pages(app, config)
+    app = logs.App(__name__, static_url_path=pages.static_url_path())
+    for part in (logs, security, pages):
+        part.init_app(app, config)
 
+    sender = Sender(config, clock.monotonic)
+    conf = config.client_id, config.client_secret, config.redirect_uri
+    cred = tk.Credentials(*conf, sender)
+    spotify = Spotify(config, sender)
     store = store or open_store(config, User, clock)
-    auths, people = store.auths, store.users
-    spotify = Spotify(config, store.paused, store.pause, clock.time)
-    users = Users(spotify, people, 7.0)
+    auths = store.auths  # Ongoing logins: state and browser -> PKCE code verifier
+    users = store.users  # Logged-in people: user ID -> User, which has the token
+    player = Player(cred, spotify, store, clock)
+    app.secret_key = config.secret_key or store.secret_key
 
     @app.get("/")
-    def main() -> str | Response:
-        user_id = session.get("user")
-        if user_id is None:
-            return pages.welcome()
+    def main() -> str:
+        user_id = session.get("user", "")
         try:
-            return pages.main(user_id, users.now_playing(user_id, with_account=True))
+            return pages.main(user_id, player.now_playing(user_id, look=True))
         except Problem as problem:
             if problem.status != 401:
                 raise
-            users.log_out(session.pop("user"))
-            return pages.welcome(problem.name)
+            if problem.name == "session_unknown":  # else this took a while, and by now
+                del session["user"]  # another tab may have logged in again
+            return pages.welcome(problem)
 
     @app.get("/login")
     def login() -> BaseResponse:
-        if users.is_logged_in(session.get("user")):
+        if player.is_logged_in(session.get("user", "")):
             return redirect("/", 307)
-        auth = spotify.begin_login()
+        auth = tk.UserAuth(cred, SCOPE, pkce=config.client_secret is None)
         # The login is this browser's alone (RFC 9700 §4.7, login CSRF).
         browser = session.setdefault("browser", token_urlsafe(24))
-        auths.put(f"{auth.state}:{browser}", auth.verifier)
-        return redirect(auth.url, 307)
+        auths.put(f"{auth.state}:{browser}", auth.verifier or "")
+        return redirect(authorize_url(config, auth), 307)
 
     @app.get("/callback")
     def callback() -> BaseResponse:
-        key = f"{argument('state')}:{session.get('browser')}"
+        code, state = query_argument("code"), query_argument("state")
+        key, old = f"{state}:{session.get('browser')}", session.get("user", "")
         verifier = auths.pop(key)
         if verifier is None:
-            raise Problem("invalid_state")
+            raise Problem("login_done" if player.is_logged_in(old) else "invalid_state")
         if error := request.args.get("error"):
-            return pages.notify(redirect("/", 307), error)
+            raise login_error(error)
         try:
-            user_id = users.log_in(argument("code"), verifier)
+            token = request_token(cred, code, verifier, clock.time())
         except Problem as problem:
             if problem.name in ("login_later", "busy"):  # a reload may try again
                 auths.put(key, verifier)
             raise
-        users.log_out(session.get("user"))
-        session["user"] = user_id
-        session.permanent = True
+        user_id = token_urlsafe(24)
+        users.put(user_id, User(token, spotify.account(token)))
+        log_user("login", user_id)
+        users.pop(old)
+        session["user"], session.permanent = user_id, True
         return redirect("/", 307)
 
     @app.route("/logout", methods=["GET", "POST"])
+    @from_own_pages
     def logout() -> BaseResponse:
-        users.log_out(session.get("user"))
+        user_id = session.get("user", "")
+        if user_id and users.pop(user_id):
+            log_user("log-out", user_id)
         session.clear()
         return redirect("/", 303 if request.method == "POST" else 307)
 
     @app.get("/now-playing")
     def now_playing() -> Response:
-        return pages.player(users.now_playing(session.get("user")))
+        user_id, look = session.get("user", ""), bool(request.cache_control.no_cache)
+        return pages.player(user_id, player.now_playing(user_id, look))
 
     @app.get("/healthz")
     def healthz() -> str:
@@ -100,6 +112,4 @@ def create_app(
 
 
 if __name__ == "__main__":
-    from web import server
-
     sys.exit(server.main())

@@ -21,6 +21,10 @@ class Kind(NamedTuple):
 
 
 WAIT = "Too many requests: Spotify has asked this app to wait."
+QUOTA = "Spotify’s daily limit for this app is used up."
+SHARED_QUOTA = (
+    "All apps of the same developer account count. This page goes on by itself."
+)
 ENDED = (
     "Spotify has ended this login. It does so after six months, or when you disconnect "
     "the app."
@@ -44,6 +48,12 @@ KINDS = {
     "owner_premium": Kind(
         403, "Spotify only answers while the app’s owner has Premium.", RENEW, 300
     ),
+    "wrong_country": Kind(
+        403,
+        "Spotify isn’t available in the country this app runs in.",
+        "It goes by the address of the app’s server.",
+        300,
+    ),
     "forbidden": Kind(
         403,
         "Spotify won’t share what you’re playing.",
@@ -54,11 +64,15 @@ KINDS = {
         502, "Spotify isn’t answering properly.", "This page keeps trying.", 15
     ),
     "rate_limited": Kind(503, WAIT, "This page asks again after that.", 5, spread=1),
+    "quota_exceeded": Kind(503, QUOTA, SHARED_QUOTA, 60, spread=1),
     "busy": Kind(
         503, "Many people are here right now.", "Try again in a moment.", 1, spread=2
     ),
     "unavailable": Kind(
-        503, "The app can’t reach its list of logins.", "Try again in a moment.", 10
+        503,
+        "The app can’t reach Redis, where it keeps logins.",
+        "Try again in a moment.",
+        10,
     ),
     "cancelled": Kind(403, "You cancelled the login.", "Log in whenever you like."),
     "login_failed": Kind(502, "Spotify didn’t complete the login.", "Log in again."),
@@ -67,6 +81,9 @@ KINDS = {
         400,
         "This login expired or was already used.",
         "Log in again, in the browser you started in.",
+    ),
+    "login_done": Kind(
+        400, "This login is already done: you’re logged in.", "Go on to the main page."
     ),
     "code_refused": Kind(400, "Spotify rejected this login.", "Log in again."),
     "client_refused": Kind(
@@ -78,7 +95,7 @@ KINDS = {
     "wrong_host": Kind(
         400,
         "This app isn’t set up for the address you used.",
-        "Use its own address. If you did, a proxy has changed the Host header.",
+        "Use its own address.",
     ),
     "bad_request": Kind(400, "That request wasn’t understood."),
     "not_found": Kind(404, "Page not found."),
@@ -106,9 +123,9 @@ class Problem(Exception):
         self.status, self.message, self.advice = kind.status, kind.message, kind.advice
         self.retry_after = None if retry_after is None else math.ceil(retry_after)
         wait = 1000 * max(kind.poll_after, self.retry_after or 0)
-        self.poll_after_ms = spread_out(wait, 1000 * kind.spread) if wait else 0
+        self.poll_after_ms = _spread_out(wait, 1000 * kind.spread) if wait else 0
 
 
-def spread_out(ms: float, by: float = 0) -> int:
+def _spread_out(ms: float, by: float) -> int:
     """Add up to a tenth, or up to `by` ms, so that a crowd comes back spread out."""
     return int(ms + random.uniform(0, max(ms / 10, by)))

@@ -10,9 +10,9 @@ from typing import Any
 
 from granian.rsgi import Scope
 
-from stand_in.programme import programme
+from stand_in import StandIn
 
-answer = programme("https://i.scdn.co")["track"].answer or {}
+answer = StandIn(url="https://i.scdn.co").programme["track"].answer or {}
 answer |= {"timestamp": 1_790_000_000_000, "progress_ms": 4_749}
 answer["item"] |= {"name": "Song of PERSON", "id": "8ccd3ee9b1011271PERSON"}
 # tekore's models require more than Spotify sends today.

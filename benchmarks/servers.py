@@ -16,8 +16,8 @@ APP = f"{sys.executable} app.py"
 DOCS = f"{sys.executable} -m flask --app benchmarks.baseline run --port PORT"
 GRANIAN = f"{sys.executable} -m granian --no-ws --port PORT --interface"
 DOUBLE = f"{GRANIAN} rsgi benchmarks.double:app"
-VARIANT = f"{GRANIAN} wsgi --blocking-threads 800 --factory benchmarks.variants"
-CROWD, BARE = f"{VARIANT}:crowded_app", f"{VARIANT}:bare_app"  # threads as the app's
+CROWD = f"{GRANIAN} wsgi --blocking-threads 800 --factory"  # as the app has it
+CROWD += " benchmarks.crowd:create_crowded_app"
 REDIS = "redis-server --bind 127.0.0.1 --save --port PORT"
 COOKIE = re.compile(r"\nset-cookie: ([^;\s]+)", re.I)
 
@@ -56,7 +56,9 @@ class Browser:
         cookie = "Cookie: " + "; ".join(COOKIE.findall(begun))
         ended = await self.get(f"/callback?code={name}&state={state}", cookie)
         cookie = "Cookie: " + "; ".join(COOKIE.findall(ended))
-        return f"Accept: text/html\r\n{cookie}", f"Song of {name}"
+        # Without no-cache, the app may answer by what it knows.
+        headers = f"Accept: text/html\r\nCache-Control: no-cache\r\n{cookie}"
+        return headers, f"Song of {name}"
 
     async def ask(self, visit: tuple[str, str, str]) -> tuple[float, bool]:
         """Return how long a page took (ms), and whether it was the right one."""

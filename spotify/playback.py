@@ -12,11 +12,6 @@ PLAYER_FIELDS = {"item", "currently_playing_type", "is_playing"}
 MOST_LISTED = 50  # artists, or pictures
 LONGEST_TEXT = 500  # characters
 LONGEST_MS = 10**10  # anything above four months is not a time in a track
-
-# Milliseconds until a page asks again; up to a tenth is added at random.
-POLL_MS = {"playing": 4_500, "paused": 13_500, "nothing": 27_000}
-SOONEST_MS = 2_000  # before that, the answer would be the same
-
 SPOTIFY = r"https://open\.spotify\.com"
 ART_HOSTS = r"https://([a-z0-9-]+\.)+(scdn\.co|spotifycdn\.com)"
 # Nothing but what URLs are made of: no quotes, spaces or backslashes.
@@ -37,8 +32,8 @@ class NowPlaying:
     """What one person is playing. Times are in milliseconds.
 
     state: playing, paused, nothing, ad or unknown. kind: track, episode, chapter,
-    local, the name of another type, or None. by: the artists, or the show of an
-    episode. source: the album, show or audiobook. image: a picture's URL.
+    local, the name of another type, or None. by: the artists or authors, or the show
+    of an episode. source: the album, show or audiobook. image: a picture's URL.
     """
 
     state: str
@@ -49,6 +44,7 @@ class NowPlaying:
     source: Link | None = None
     image: str | None = None
     explicit: bool = False
+    year: int | None = None
     progress_ms: int | None = None
     duration_ms: int | None = None
 
@@ -56,16 +52,8 @@ class NowPlaying:
         """Return the same, as it is ms milliseconds later."""
         if self.state not in ("playing", "ad") or self.progress_ms is None:
             return self
-        progress = _ms(self.progress_ms + max(0, ms), self.duration_ms)
-        return replace(self, progress_ms=progress)
-
-    @property
-    def poll_after_ms(self) -> int:
-        """When to ask again: soon after the end, and less often while nothing moves."""
-        wait = POLL_MS.get(self.state, POLL_MS["playing"])
-        if self.state == "playing" and self.duration_ms:
-            wait = min(wait, self.duration_ms - (self.progress_ms or 0) + 800)
-        return max(wait, SOONEST_MS)
+        later = self.progress_ms + max(0, ms)
+        return replace(self, progress_ms=_ms(later, self.duration_ms))
 
     def as_json(self) -> Json:
         """Return the fields under the names that /now-playing answers with."""
@@ -85,8 +73,8 @@ def read(payload: Any, art_origin: str | None = None) -> NowPlaying | None:
         return NowPlaying("nothing")
     if not isinstance(payload, dict) or not PLAYER_FIELDS & payload.keys():
         return None
-    if payload.get("item") is None and payload.get("is_playing") is False:
-        return NowPlaying("nothing")  # a device is open but idle
+    if _is_idle(payload):
+        return NowPlaying("nothing")
     item = _dict(payload.get("item"))
     if "ad" in (payload.get("currently_playing_type"), item.get("type")):
         # The item, if there is one, need not be the ad.
@@ -103,6 +91,14 @@ def text(value: Any) -> str | None:
     return shown.replace("\0", "\ufffd") if shown.strip() else None
 
 
+def _is_idle(payload: Json) -> bool:
+    """Tell whether a device is open, but nothing plays on it."""
+    # Some say that they play, but not what, and not since when.
+    fields = ("currently_playing_type", "timestamp", "progress_ms")
+    blank = [payload.get(field) for field in fields] == ["unknown", 0, 0]
+    return payload.get("item") is None and (blank or payload.get("is_playing") is False)
+
+
 def _read_item(item: Json, payload: Json, art_origin: str | None) -> NowPlaying:
     """Return what an answer says of the item that plays; {} is one without a name."""
     album, book, show = (_dict(item.get(key)) for key in ("album", "audiobook", "show"))
@@ -110,7 +106,7 @@ def _read_item(item: Json, payload: Json, art_origin: str | None) -> NowPlaying:
     people = _links(item.get("artists")) or _links(book.get("authors"))
     length = item.get("duration_ms")
     # Of local files it has been seen as {"totalMilliseconds": 188000}.
-    duration = _ms(_dict(length).get("totalMilliseconds", length))
+    duration = _ms(_dict(length).get("totalMilliseconds", length)) or None
     now = NowPlaying(
         state="paused" if payload.get("is_playing") is False else "playing",
         kind=_kind(item, payload),
@@ -120,11 +116,12 @@ def _read_item(item: Json, payload: Json, art_origin: str | None) -> NowPlaying:
         source=album_link or series,
         image=_picture([item, album, book, show], art_origin),
         explicit=item.get("explicit") is True,
+        year=_year(album.get("release_date")) or _year(item.get("release_date")),
         progress_ms=_ms(payload.get("progress_ms"), duration),
         duration_ms=duration,
     )
     if now.kind == "local":
-        return _with_tags(now, item.get("uri"))
+        return _fill_in_from_uri(now, item.get("uri"))
     return now if now.title else replace(now, state="unknown")
 
 
@@ -140,17 +137,14 @@ def _kind(item: Json, payload: Json) -> str | None:
     return None if kind == "unknown" else kind
 
 
-def _with_tags(now: NowPlaying, uri: Any) -> NowPlaying:
-    """Return a local file with the tags that it lacks taken from its uri."""
+def _fill_in_from_uri(now: NowPlaying, uri: Any) -> NowPlaying:
+    """Return a local file with the names that its tags lack taken from its uri."""
     parts = LOCAL_URI.fullmatch(uri) if isinstance(uri, str) else None
-    tags = parts.groups() if parts else ("", "", "")
-    artist, album, title = (_link({"name": unquote_plus(tag)}) for tag in tags)
-    return replace(
-        now,
-        title=now.title or (title.name if title else "Local file"),
-        by=now.by or ((artist,) if artist else ()),
-        source=now.source or album,
-    )
+    names = parts.groups() if parts else ("", "", "")
+    artist, album, title = (_link({"name": unquote_plus(name)}) for name in names)
+    shown = now.title or (title.name if title else "Local file")
+    by = now.by or ((artist,) if artist else ())
+    return replace(now, title=shown, by=by, source=now.source or album)
 
 
 def _dict(value: Any) -> Json:
@@ -163,9 +157,15 @@ def _dicts(values: Any) -> list[Json]:
 
 
 def _ms(value: Any, most: int | None = None) -> int | None:
-    if type(value) not in (int, float) or not 0 <= value <= LONGEST_MS:
+    if type(value) not in (int, float) or not abs(value) <= LONGEST_MS:
         return None
-    return int(value) if most is None else min(int(value), most)
+    # Below 0 where a device's clock is ahead, beyond the end in a closed player.
+    return min(max(int(value), 0), most or LONGEST_MS)
+
+
+def _year(date: Any) -> int | None:
+    known = isinstance(date, str) and re.match(r"[1-9][0-9]{3}\b", date)  # not "0000"
+    return int(known[0]) if known else None
 
 
 def _link(value: Json) -> Link | None:
@@ -187,14 +187,10 @@ def _url(value: Any, origins: str) -> str | None:
 
 
 def _picture(holders: list[Json], art_origin: str | None) -> str | None:
-    """Return the smallest picture at least 300 px wide, else the largest."""
+    """Return the largest picture of the first that has any."""
     hosts = f"{ART_HOSTS}|{re.escape(art_origin)}" if art_origin else ART_HOSTS
-    for holder in holders:
-        pictures = [
-            (_ms(image.get("width")) or 0, url)
-            for image in _dicts(holder.get("images"))
-            if (url := _url(image.get("url"), hosts))
-        ]
-        if pictures:
-            return min(pictures, key=lambda it: (it[0] < 300, abs(it[0] - 300)))[1]
+    for images in (holder.get("images") for holder in holders):
+        shown = [it for it in _dicts(images) if _url(it.get("url"), hosts)]
+        if shown:  # the first of them where Spotify doesn't say the widths
+            return str(max(shown, key=lambda it: _ms(it.get("width")) or 0)["url"])
     return None

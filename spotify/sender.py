@@ -4,194 +4,164 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from queue import Empty, SimpleQueue
+from functools import partial
 from threading import Lock
 from typing import Any
-from urllib.parse import urlencode, urlsplit
 
-import certifi
-import pycurl
 import tekore as tk
 
-from addresses import is_local
-from config import SPOTIFY_ACCOUNTS, SPOTIFY_API
+from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config
 from problems import Problem
 
-QUEUE_PER_CALL = 3  # calls that may wait, for each one that may be under way
-QUEUE_SECONDS = 2.5  # that a call may wait for one of these to end
-LARGEST = 1_000_000  # bytes of an answer's body, unpacked
-USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
+from .curl import Answer, Handle, NoAnswer
+from .quota import DailyCalls
 
-HTTP_VERSION, HTTP_2 = pycurl.INFO_HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2_0
-# libcurl's own words may hold the password of a proxy.
-ERRORS = {
-    code: name
-    for name, code in vars(pycurl).items()
-    if name.startswith("E_") and not name.startswith("E_MULTI_")
-}
+CALL_SECONDS = 4.0  # for a call to the API, all in all
+TOKEN_SECONDS = 10.0  # for a token, which is lost if its answer comes too late
+QUEUE_SECONDS = 2.5  # that a call may wait for others to end
+QUEUE_PER_CALL = 3  # calls that may wait, for each one that may be under way
+USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
+USUAL_TOKEN_SECONDS = 3600  # that an access token lives
 
 log = logging.getLogger("now_playing")
 
 
 class Sender(tk.Sender):
-    """tekore's way to Spotify during one visit, in place of its own.
+    """tekore's way to Spotify, in place of its own; one serves the whole app.
 
-    deadline: when the visit has to be over, in seconds of time.monotonic.
+    Answers with status 2xx, 400, 401 and 403 are returned, with their content decoded
+    from JSON, or as text, or None where it is empty. All else is a Problem:
+    rate_limited, quota_exceeded, busy or unreachable.
     """
 
     is_async = False
 
-    def __init__(self, accounts: Host, api: Host, deadline: float) -> None:
-        self._hosts = {SPOTIFY_ACCOUNTS: accounts, SPOTIFY_API: api}
-        self._deadline = deadline
+    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+        self._bases = {
+            SPOTIFY_ACCOUNTS: config.accounts_url,
+            SPOTIFY_API: config.api_url,
+        }
+        self.calls = DailyCalls(config.daily_calls, config.workers, clock)
+        api, accounts, most = config.api_url, config.accounts_url, config.threads
+        self._api = Lane(api, most, CALL_SECONDS, clock, self.calls)
+        # Refreshes have a lane of their own, so that strangers' logins stop nobody.
+        self._refreshes = Lane(accounts, most // 4 + 1, TOKEN_SECONDS, clock)
+        self._logins = Lane(accounts, most // 4 + 1, TOKEN_SECONDS, clock)
 
     def send(self, request: tk.Request) -> tk.Response:
         """Send what tekore wants sent, to the base URL that the settings name."""
-        base = next(base for base in self._hosts if request.url.startswith(base))
-        path = request.url.removeprefix(base)
-        return self._hosts[base].send(request, path, self._deadline)
+        base = next(base for base in self._bases if request.url.startswith(base))
+        url = self._bases[base] + request.url.removeprefix(base)
+        if base == SPOTIFY_API:
+            return self._api.send(request, url)
+        is_refresh = (request.data or {}).get("grant_type") == "refresh_token"
+        lane = self._refreshes if is_refresh else self._logins
+        return _as_tekore_expects(lane.send(request, url))
 
     def close(self) -> None:
-        """Do nothing: the connections outlive the visit."""
+        """Do nothing: the connections end with the process."""
 
 
-class Host:
-    """One of Spotify's hosts for one purpose, with its own limit and connections.
+class Lane:
+    """One kind of request, with a limit, connections and rate-limit pauses of its own.
 
-    calls: how many at once; more queue for a moment. paused: tells for how many seconds
-    the host of that name wants none. pause: is told so.
+    most: how many at once; more queue for a moment. seconds: for one request. calls:
+    counts those that go out.
     """
 
     def __init__(
         self,
-        name: str,
         base: str,
-        calls: int,
-        paused: Callable[[str], float],
-        pause: Callable[[str, float], None],
+        most: int,
+        seconds: float,
+        clock: Callable[[], float],
+        calls: DailyCalls | None = None,
     ) -> None:
-        self._name, self._base, self._paused, self._pause = name, base, paused, pause
-        self._free = [self._new_handle() for _ in range(calls)]  # each for one call
-        self._most_waiting = QUEUE_PER_CALL * calls
-        self._waiting: deque[SimpleQueue[pycurl.Curl]] = deque()
+        self._clock, self._calls = clock, calls
+        # Plain http leads to this machine: directly, whatever the environment says.
+        self._new_handle = partial(Handle, seconds, base.startswith("https:"))
+        self._handles: list[Handle] = []  # with connections to use again
+        self._free, self._most_waiting = most, QUEUE_PER_CALL * most
+        self._waiting: deque[Lock] = deque()  # each is released when it is its turn
         self._mutex = Lock()
+        self._pause, self._paused_until = "", 0.0
 
-    def send(self, request: tk.Request, path: str, deadline: float) -> tk.Response:
-        """Return an answer with status 200, 204, 400, 401 or 403.
-
-        Its content is decoded from JSON, or text, or None where it is empty. Every
-        other outcome is a Problem: rate_limited, busy or unreachable.
-        """
-        if seconds := self._paused(self._name):
-            raise Problem("rate_limited", seconds)
-        url = self._base + path
-        with self._handle(request.method, deadline) as curl:
-            try:
-                body = _fetch(curl, request, url, deadline)
-            except (pycurl.error, ValueError) as error:
-                why = ERRORS.get(error.args[0], error.args[0])
-                log.warning("Spotify: %s %s: %s", request.method, url, why)
-                raise Problem("unreachable") from None
-            status = curl.getinfo(pycurl.RESPONSE_CODE)
-            # libcurl reads at most six hours; then a call finds out what is left.
-            retry_after = curl.getinfo(pycurl.RETRY_AFTER)
-        if status not in (200, 204):
+    def send(self, request: tk.Request, url: str) -> tk.Response:
+        """Return the answer. Raises Problem."""
+        if (seconds := self._paused_until - self._clock()) > 0:
+            raise Problem(self._pause, seconds)
+        with self._turn():
+            status, body, retry_after = self._send(request, url)
+        if not 200 <= status < 300:
             log.warning("Spotify: %s %s: status %d", request.method, url, status)
+        content = _content(body)
         if status == 429:
-            seconds = retry_after or USUAL_WAIT
-            log.warning("Spotify: rate limit, no request for %d s", seconds)
-            self._pause(self._name, seconds)
-            raise Problem("rate_limited", seconds)
-        if status not in (200, 204, 400, 401, 403):
+            self._begin_pause(content, retry_after or USUAL_WAIT)
+        if not (200 <= status < 300 or status in (400, 401, 403)):
             raise Problem("unreachable")
-        if status == 401 and request.method == "POST":
-            status = 400  # the same to us; tekore 6.2 fails on a 401 to a token request
-        return tk.Response(url, {}, status, _content(body))
+        return tk.Response(url, {}, status, content)
+
+    def _send(self, request: tk.Request, url: str) -> Answer:
+        try:
+            handle = self._handles.pop()
+        except IndexError:  # a look beforehand could be too early
+            handle = self._new_handle()
+        try:
+            answer = handle.send(request, url)
+            self._handles.append(handle)
+            return answer
+        except NoAnswer as error:
+            log.warning("Spotify: %s %s: %s", request.method, url, error)
+            raise Problem("unreachable") from None
+        finally:
+            if self._calls and handle.was_sent:
+                self._calls.add()
+
+    def _begin_pause(self, content: Any, seconds: float) -> None:
+        """Let nothing out for that long. Raises Problem."""
+        error = content.get("error") if isinstance(content, dict) else None
+        reason = error.get("reason") if isinstance(error, dict) else None
+        name = "quota_exceeded" if reason == "QUOTA_EXCEEDED" else "rate_limited"
+        if name == "quota_exceeded" and self._calls:
+            self._calls.learn()
+        log.warning("Spotify: %s, no request for %d s", name, seconds)
+        until = self._clock() + seconds
+        if until > self._paused_until:
+            self._pause, self._paused_until = name, until
+        raise Problem(name, seconds)
 
     @contextmanager
-    def _handle(self, method: str, deadline: float) -> Iterator[pycurl.Curl]:
-        """Lend a handle for one call. Raises Problem("busy") when there are too many.
+    def _turn(self) -> Iterator[None]:
+        """Wait until a call may go out; who came first goes first.
 
-        Over HTTP/1.1, an answer that nobody asked for passes for the answer to the next
-        request on that connection, which may be another person's: so there it serves
-        one request. HTTP/2 tells which request an answer belongs to, as long as the
-        server keeps to the protocol.
+        Raises Problem("busy") when too many wait, or after 2.5 s.
         """
-        curl = self._take(deadline)
-        # libcurl repeats what fails on a used connection, but neither a code nor a
-        # refresh token may be sent twice: so POST never gets one.
-        reuse = method == "GET" and curl.getinfo(HTTP_VERSION) == HTTP_2
-        curl.setopt(pycurl.FRESH_CONNECT, not reuse)
-        curl.setopt(pycurl.FORBID_REUSE, not reuse)
-        try:
-            yield curl
-        finally:
-            if reuse and curl.getinfo(HTTP_VERSION) != HTTP_2:
-                curl = self._new_handle()  # the old one may have kept HTTP/1.1
-            with self._mutex:
-                if self._waiting:
-                    self._waiting.popleft().put(curl)
-                else:
-                    self._free.append(curl)
-
-    def _take(self, deadline: float) -> pycurl.Curl:
-        """Take a free handle, or wait for one; who came first gets it first."""
+        turn = Lock()
+        turn.acquire()
         with self._mutex:
             if self._free:
-                return self._free.pop()
-            if len(self._waiting) == self._most_waiting:
+                self._free -= 1
+                turn.release()
+            elif len(self._waiting) == self._most_waiting:
                 raise Problem("busy")
-            turn: SimpleQueue[pycurl.Curl] = SimpleQueue()
-            self._waiting.append(turn)
-        wait = min(QUEUE_SECONDS, deadline - time.monotonic())
-        with suppress(Empty):
-            return turn.get(timeout=max(wait, 0.0))
-        with self._mutex:
-            if turn in self._waiting:  # else a handle came just now
-                self._waiting.remove(turn)
-                raise Problem("busy")
-        return turn.get()
-
-    def _new_handle(self) -> pycurl.Curl:
-        curl = pycurl.Curl()
-        curl.setopt(pycurl.NOSIGNAL, 1)
-        curl.setopt(pycurl.USERAGENT, "now-playing")
-        curl.setopt(pycurl.ACCEPT_ENCODING, "gzip")
-        curl.setopt(pycurl.MAXFILESIZE, LARGEST)
-        curl.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE") or certifi.where())
-        if is_local(urlsplit(self._base)):
-            curl.setopt(pycurl.PROXY, "")  # whatever the environment says
-        return curl
-
-
-def _fetch(curl: pycurl.Curl, request: tk.Request, url: str, deadline: float) -> bytes:
-    """Return the body. Raises pycurl.error, or ValueError for one that is cut short."""
-    body = bytearray()
-
-    def write(chunk: bytes) -> int:
-        body.extend(chunk)
-        return len(chunk) if len(body) <= LARGEST else -1
-
-    headers = {"Accept": "application/json", **(request.headers or {})}
-    query = f"?{urlencode(request.params)}" if request.params else ""
-    curl.setopt(pycurl.URL, url + query)
-    curl.setopt(pycurl.HTTPHEADER, [f"{name}: {headers[name]}" for name in headers])
-    if request.data is not None:
-        curl.setopt(pycurl.POSTFIELDS, urlencode(request.data))
-    curl.setopt(pycurl.WRITEFUNCTION, write)
-    milliseconds = int(1000 * (deadline - time.monotonic()))
-    if milliseconds <= 0:
-        raise ValueError("no time left")  # and 0 would be no limit
-    curl.setopt(pycurl.TIMEOUT_MS, milliseconds)
-    curl.perform()
-    if not body and curl.getinfo(pycurl.SIZE_DOWNLOAD_T) > 0:
-        raise ValueError("gzip cut short")  # to libcurl, an empty body
-    return bytes(body)
+            else:
+                self._waiting.append(turn)
+        if not turn.acquire(timeout=QUEUE_SECONDS):
+            with self._mutex:
+                if turn in self._waiting:  # else its turn has come just now
+                    self._waiting.remove(turn)
+                    raise Problem("busy")
+        try:
+            yield
+        finally:
+            with self._mutex:
+                if self._waiting:
+                    self._waiting.popleft().release()
+                else:
+                    self._free += 1
 
 
 def _content(body: bytes) -> Any:
@@ -199,3 +169,24 @@ def _content(body: bytes) -> Any:
         if (content := json.loads(body)) is not None:
             return content
     return body.decode("utf-8", "replace") or None  # the word null stays text
+
+
+def _as_tekore_expects(response: tk.Response) -> tk.Response:
+    """Complete an answer to a request for a token, on which tekore 6.2 would fail.
+
+    With PKCE the answer has used up the old refresh token: refusing it loses the login.
+    """
+    if response.status_code == 401:
+        response.status_code = 400  # the same to us
+    token = response.content
+    if response.status_code != 200 or not isinstance(token, dict):
+        return response
+    try:
+        seconds = int(token.get("expires_in", USUAL_TOKEN_SECONDS))
+    except (TypeError, ValueError, OverflowError):
+        seconds = USUAL_TOKEN_SECONDS
+    scope = token.get("scope")
+    scope = scope if isinstance(scope, str) else ""  # which nothing reads
+    defaults = {"token_type": "Bearer"}
+    response.content = {**defaults, **token, "expires_in": seconds, "scope": scope}
+    return response

@@ -1,88 +1,86 @@
-"""The stand-in: a website of its own, and the switches that tests use."""
+"""The stand-in: what plays, what fails, who has called, and a port if need be."""
 
-from __future__ import annotations
-
-import re
-import socket
+import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
+from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, NamedTuple
 
+from flask import request
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Response
 
 from .accounts import PEOPLE, Accounts, api_error
-from .failures import FAILURES, How, send_failure
-from .programme import at, programme
-from .website import ENDPOINTS, HOST, Call, create_website
+from .failures import ANSWERS, FAILURES, How, respond, to_wire
+from .website import ENDPOINTS, Call, create_website
+
+HOST = "127.0.0.1"
+PROGRAMME = Path(__file__).with_name("programme.json")
+
+
+class Item(NamedTuple):
+    """One thing that plays: for how long, and what Spotify answers meanwhile."""
+
+    seconds: int
+    answer: dict[str, Any] | None
+
+
+def at(items: list[Item], since: float, now: float) -> dict[str, Any] | None:
+    """Return what plays now if these items loop since then; None is a 204."""
+    left = (now - since) % sum(item.seconds for item in items)
+    while left >= items[0].seconds:
+        left, items = left - items[0].seconds, items[1:]
+    started = {"timestamp": int((now - left) * 1000), "progress_ms": int(left * 1000)}
+    return None if items[0].answer is None else started | items[0].answer
 
 
 class Connection(WSGIRequestHandler):
-    """A connection that stays open, and says nothing in any log."""
-
-    disable_nagle_algorithm = True
-    timeout = 60
+    """Serves one request, with the answer in one packet."""
 
     def run_wsgi(self) -> None:
-        """Answer as Werkzeug does, but without closing the connection after it."""
-        if self.server.fileno() < 0:  # the port has been closed
-            raise ConnectionAbortedError
-        length = self.headers.get("Content-Length", "0")
-        fine = re.fullmatch("[0-9]{1,5}", length) and re.match("/(?!/)", self.path)
-        if not fine or "Transfer-Encoding" in self.headers:
-            return self.send_error(400)
-        environ = self.make_environ()
-        environ["wsgi.input"] = BytesIO(self.rfile.read(int(length)))
-        with Response.from_app(self.server.app, environ) as response:
-            head = f"HTTP/1.1 {response.status}\r\n{response.headers}".encode("latin-1")
-            self.wfile.write(head + response.data)
+        self.close_connection = True
+        with Response.from_app(self.server.app, self.make_environ()) as response:
+            response.headers["Connection"] = "close"
+            self.wfile.write(to_wire(response))
 
-    def log_request(self, *args: Any, **kwargs: Any) -> None:
+    def log(self, *args: Any, **kwargs: Any) -> None:
         """Log nothing: a query string may hold a code."""
 
-    log_error = log_request
 
-
-@dataclass(eq=False)
+@dataclass(kw_only=True, eq=False)
 class StandIn(Accounts):
-    """A website on 127.0.0.1 that behaves as Spotify does, and fails when told to."""
+    """A website that behaves as Spotify does, mounted at `url` or at its own port."""
 
     port: int = 0
+    url: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.failures = [*(ANSWERS if self.url else FAILURES)]  # the wire is its own
         self.website = create_website(self)
-        # Bound here, because Werkzeug ends the program when the port is taken.
-        with socket.create_server((HOST, self.port), backlog=128) as listener:
-            fd = listener.fileno()
-            self._server = ThreadedWSGIServer(HOST, 0, self.website, Connection, fd=fd)
-        self.port = self._server.port
-        self.url = self.accounts_url = f"http://{HOST}:{self.port}"
-        self.api_url = f"{self.url}/v1"
-        self.programme = programme(self.url)
+        if not self.url:
+            self._server = ThreadedWSGIServer(HOST, self.port, self.website, Connection)
+            self.port = self._server.port
+            self.url = f"http://{HOST}:{self.port}"
+        self.accounts_url, self.api_url = self.url, f"{self.url}/v1"
+        items = json.loads(PROGRAMME.read_text("utf-8").replace("BASE", self.url))
+        self.programme = {name: Item(**item) for name, item in items.items()}
         self.plays: dict[str | None, tuple[Any, float]] = {None: ("programme", 0.0)}
         self.calls: list[Call] = []
-        self.failing: dict[str, tuple[How, float]] = {}
+        self.failing: dict[str, tuple[Any, float]] = {}
         self._healed = {endpoint: Event() for endpoint in ENDPOINTS}
         # What a call of an endpoint waits for; only tests have something here.
         self.holds: dict[str, Callable[[], object]] = {}
 
-    def start(self) -> StandIn:
+    def __enter__(self) -> "StandIn":
         Thread(target=self._server.serve_forever, args=(0.005,), daemon=True).start()
         return self
 
-    def stop(self, *_: object) -> None:
-        """Close the port, and every connection at its next request."""
-        with suppress(OSError):  # so that the thread ends at once; macOS refuses this
-            self._server.socket.shutdown(socket.SHUT_RDWR)
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
         self.heal()
-
-    __enter__, __exit__ = start, stop
 
     def count(self, endpoint: str) -> int:
         return sum(call.endpoint == endpoint for call in self.calls)
@@ -108,9 +106,10 @@ class StandIn(Accounts):
         return at([self.programme[what]], since, now) if isinstance(what, str) else what
 
     def fail(self, endpoint: str, how: How, times: float = float("inf")) -> None:
-        """Fail as named in FAILURES, with bytes for the wire, or by calling `how`."""
-        if endpoint not in ENDPOINTS or (isinstance(how, str) and how not in FAILURES):
-            raise api_error(400, f"No {how!r} of {endpoint!r} in {', '.join(FAILURES)}")
+        """Fail as named in `failures`, with bytes for the wire, or by calling `how`."""
+        known = not isinstance(how, str) or how in self.failures
+        if endpoint not in ENDPOINTS or not known:
+            raise api_error(400, f"No {how!r} of {endpoint!r}")
         self.failing[endpoint] = how, times
 
     def heal(self, endpoint: str | None = None) -> None:
@@ -120,8 +119,11 @@ class StandIn(Accounts):
             self._healed[name].set()
             self._healed[name] = Event()
 
-    def arrive(self, call: Call, connection: Any) -> None:
-        """Note the call; let it wait and fail when told to."""
+    def arrive(self) -> Response | None:
+        """Note the call; let it wait, and fail when told to."""
+        headers = {name.lower(): value for name, value in request.headers}
+        sent = request.args.to_dict(), request.form.to_dict(), headers
+        call = Call(str(request.endpoint), *sent)
         with self.lock:
             self.calls.append(call)
             del self.calls[:-10_000]
@@ -130,5 +132,9 @@ class StandIn(Accounts):
                 self.failing[call.endpoint] = how, times - 1
             healed = self._healed[call.endpoint]
         self.holds.get(call.endpoint, lambda: None)()
-        if times:
-            send_failure(how, connection, healed)
+        if times and how not in ANSWERS:
+            connection = request.environ["werkzeug.socket"]
+            send = FAILURES.get(how, how)
+            send(connection, healed) if callable(send) else connection.sendall(send)
+            raise ConnectionAbortedError
+        return respond(*ANSWERS[how]) if times else None

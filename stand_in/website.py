@@ -1,24 +1,24 @@
-"""The pages and the two APIs, as a Flask app."""
-
-from __future__ import annotations
+"""The pages and the two APIs, as a Flask app that may be mounted under any prefix."""
 
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
-from flask import Flask, Response, abort, jsonify, redirect, render_template, request
+from flask import Flask, Response, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from .accounts import PEOPLE, SCOPE, Refused, oauth_error
-from .failures import FAILURES
 
 if TYPE_CHECKING:
     from .server import StandIn
 
-HOST = "127.0.0.1"
 ENDPOINTS = ("authorize", "token", "profile", "player")
+
 # No form-action: the consent form leads on to the app, wherever that is.
 POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'"
+PAGE = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
+# As Spotify's pictures, which the app may draw on a canvas to read their colours.
+ART = {"Cache-Control": "max-age=86400", "Access-Control-Allow-Origin": "*"}
 
 
 class Call(NamedTuple):
@@ -30,30 +30,25 @@ class Call(NamedTuple):
     headers: dict[str, str]
 
 
-def create_website(stand_in: StandIn) -> Flask:
+def create_website(stand_in: "StandIn") -> Flask:
     """Return the website of this stand-in."""
     website = Flask(__name__)
-    website.config["PROPAGATE_EXCEPTIONS"] = True  # the connection ends with them
+    # A connection ends with the exception that a failure on the wire raises.
+    website.config.update(PROPAGATE_EXCEPTIONS=True, MAX_CONTENT_LENGTH=100_000)
     website.url_map.strict_slashes = False  # tekore asks for /v1/me/
     website.register_error_handler(Refused, lambda refused: refused.args)
-    shown = {"people": PEOPLE, "endpoints": ENDPOINTS, "failures": FAILURES}
-    website.jinja_env.globals.update(shown, stand_in=stand_in)
+    website.jinja_env.globals.update(people=PEOPLE, stand_in=stand_in)
 
     @website.before_request
-    def arrive() -> None:
-        origin = request.headers.get("Origin", stand_in.url).replace("localhost", HOST)
-        if request.method == "POST" and origin != stand_in.url:
+    def arrive() -> ResponseReturnValue | None:
+        source = request.headers.get("Origin", f"://{request.host}").partition("://")
+        if request.method == "POST" and source[2] != request.host:
             abort(403, "Another site sent this form.")
-        if request.endpoint in ENDPOINTS:
-            headers = {name.lower(): value for name, value in request.headers}
-            sent = request.args.to_dict(), request.form.to_dict(), headers
-            call = Call(request.endpoint, *sent)
-            stand_in.arrive(call, request.environ.get("werkzeug.socket"))
+        return stand_in.arrive() if request.endpoint in ENDPOINTS else None
 
     @website.after_request
     def leave(response: Response) -> Response:
-        response.headers.setdefault("Cache-Control", "no-store")
-        response.headers["Content-Security-Policy"] = POLICY
+        response.headers.update(ART if request.endpoint == "art" else PAGE)
         return response
 
     @website.route("/authorize", methods=["GET", "POST"])
@@ -85,20 +80,21 @@ def create_website(stand_in: StandIn) -> Flask:
         return {**me, "href": href, "external_urls": urls, "images": []}
 
     @website.get("/v1/me/player/currently-playing")
-    def player() -> ResponseReturnValue:
+    def player() -> Any:
         person = stand_in.whose(request.headers.get("Authorization", ""), SCOPE)
         body = stand_in.playing(person)
         if body is None:
             return "", 204
         told = "episode" in request.args.get("additional_types", "")
         podcast = body.get("currently_playing_type") == "episode"
-        return jsonify(body | {"item": None} if podcast and not told else body)
+        return {**body, "item": None} if podcast and not told else body
 
     @website.get("/art/<name>")
-    def art(name: str) -> ResponseReturnValue:
-        headers = {"Content-Type": "image/svg+xml", "Cache-Control": "max-age=86400"}
-        headers |= {"Access-Control-Allow-Origin": "*"}  # as Spotify's, for a canvas
-        return render_template("cover.svg", draw=Random(name)), headers
+    def art(name: str) -> Response:
+        if name.endswith(".jpg"):
+            return website.send_static_file(name)
+        svg = render_template("cover.svg", draw=Random(name))
+        return Response(svg, mimetype="image/svg+xml")
 
     @website.get("/")
     @website.route("/switches", methods=["GET", "POST"])
@@ -111,7 +107,8 @@ def create_website(stand_in: StandIn) -> Flask:
             else:
                 stand_in.fail(name, value)
         if request.method == "POST":
-            return redirect("/switches", 303)
-        return render_template("switches.html")
+            there = next(iter(request.form), "")
+            return redirect(f"{request.script_root}/switches#{there}", 303)
+        return render_template("switches.html", endpoints=ENDPOINTS)
 
     return website

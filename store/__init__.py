@@ -1,20 +1,22 @@
-"""Where pending logins (auths) and logged-in people (users) are kept: dicts, or Redis.
+"""What lasts: pending logins (auths) and logged-in people (users).
 
 Knows neither Spotify nor people: what a person is comes as a type.
 """
 
+import logging
 from typing import TYPE_CHECKING, Protocol, TypeVar, Union
 
 from config import Config
 
-from .memory import MemoryStore, MemoryTable
+from .memory import MemoryStore
 
 if TYPE_CHECKING:
-    from .redis import RedisStore, RedisTable
+    from .redis import RedisStore
 
 V = TypeVar("V")
 Store = Union[MemoryStore[V], "RedisStore[V]"]
-Table = Union[MemoryTable[V], "RedisTable[V]"]
+
+log = logging.getLogger("now_playing")
 
 
 class Clock(Protocol):
@@ -25,9 +27,17 @@ class Clock(Protocol):
 
 
 def open_store(config: Config, person: type[V], clock: Clock) -> Store[V]:
-    """Return the store that the settings ask for."""
-    if config.redis_url is None:
-        return MemoryStore(config, clock.monotonic)
-    from .redis import RedisStore  # with packages that only it needs
+    """Return the store that the settings ask for.
 
-    return RedisStore(config, person, clock.time)
+    person: the type of a value of users. Raises ConfigError if a file can't be used.
+    """
+    if config.redis_url:
+        from .redis import RedisStore  # with packages that only it needs
+
+        return RedisStore(config, person)
+    if config.logins_file:
+        from .file import FileStore
+
+        return FileStore(config.logins_file, person, clock)
+    log.info("logins end with this process: to keep them, set LOGINS_FILE or REDIS_URL")
+    return MemoryStore(clock.monotonic)

@@ -1,4 +1,4 @@
-"""Values that only this app can read, and only under the name they were sealed for."""
+"""Values that only this app can read, and only under the name they belong to."""
 
 import hmac
 from base64 import urlsafe_b64encode
@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from cryptography.fernet import Fernet, InvalidToken
 from pydantic import TypeAdapter
 
-VERSION = 4  # of the sealed form; any other counts as absent
+VERSION = 5  # of the encrypted form; any other counts as absent
 
 V = TypeVar("V")
 
@@ -21,16 +21,16 @@ class Seal(Generic[V]):
         self._fernet = Fernet(urlsafe_b64encode(key))
         self._json = TypeAdapter(kind)
 
-    def close(self, name: str, value: V) -> bytes:
+    def encrypt(self, name: str, value: V) -> bytes:
         """Return the value unreadable, and useless under any other name."""
         return self._fernet.encrypt(_label(name) + self._json.dump_json(value))
 
-    def open(self, name: str, sealed: bytes | None) -> V | None:
-        """Return the value, or None if none was sealed here under this name."""
+    def decrypt(self, name: str, encrypted: bytes | None) -> V | None:
+        """Return the value, or None if none was encrypted here under this name."""
         with suppress(InvalidToken, ValueError):
-            opened = self._fernet.decrypt(sealed or b"")
-            if opened.startswith(_label(name)):
-                return self._json.validate_json(opened.removeprefix(_label(name)))
+            plain = self._fernet.decrypt(encrypted or b"")
+            if plain.startswith(_label(name)):
+                return self._json.validate_json(plain.removeprefix(_label(name)))
         return None
 
 

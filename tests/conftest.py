@@ -17,10 +17,10 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from config import Config
+from player import User
 from stand_in import StandIn
 from store import open_store
 from tests.redis_server import RedisServer
-from users import User
 
 ORIGIN = "http://127.0.0.1:5000"
 CLIENT_ID = "0123456789abcdef0123456789abcdef"
@@ -92,9 +92,10 @@ class Browser:
         """Log in from the start, and return the callback's answer."""
         return self.get(self.code_for(self.begin_login(), person))
 
-    def json(self) -> dict[str, Any]:
-        """Return what /now-playing answers."""
-        answer: dict[str, Any] = self.get("/now-playing").get_json()
+    def json(self, look: bool = False) -> dict[str, Any]:
+        """Return what /now-playing answers; look: as somebody who looks."""
+        headers = {"Cache_Control": "no-cache"} if look else {}
+        answer: dict[str, Any] = self.get("/now-playing", **headers).get_json()
         return answer
 
     @property

@@ -1,4 +1,4 @@
-"""A Spotify over TLS and HTTP/2 that notes which connection is used."""
+"""A Spotify over TLS that speaks HTTP/2, or HTTP/1.1 to who asks for that."""
 
 from __future__ import annotations
 
@@ -6,47 +6,61 @@ import json
 import re
 import ssl
 from contextlib import suppress
+from http.client import parse_headers
 from pathlib import Path
 from socketserver import BaseRequestHandler
-from typing import Any
+from typing import Any, NamedTuple
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import RequestReceived, StreamEnded
+from h2.errors import ErrorCodes
+from h2.events import RequestReceived
 
 from tests.wire import LocalServer
+
+
+class Asked(NamedTuple):
+    """A request. port: where it came from, which tells the connection."""
+
+    port: int
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: str
 
 
 class TlsSpotify(LocalServer):
     """Everybody's name is their code, and everybody plays the song of that name.
 
-    asked: of each request the port that it came from, the method and the path. trick:
-    what to do at the next one: "vanish" (end the connection without an answer), "go
-    away" (end it after the answer), or bytes to send ahead of the answer.
+    tricks: what to do at the next requests: "vanish" (end the connection without an
+    answer), "go away" (end it after the answer), "never mind" (end it and say that the
+    request was not looked at), "refuse" (the stream), "silent" (say no more after the
+    headers), or bytes to send ahead of the answer.
     """
 
     def __init__(self, certificate: Path) -> None:
         super().__init__(_Connection)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate)
-        self.context.set_alpn_protocols(["h2"])
+        self.context.set_alpn_protocols(["h2", "http/1.1"])
         self.accounts_url = f"https://127.0.0.1:{self.port}"
         self.api_url = f"{self.accounts_url}/v1"
-        self.asked: list[tuple[int, str, str]] = []
-        self.trick: str | bytes = ""
+        self.asked: list[Asked] = []
+        self.tricks: list[str | bytes] = []
 
     def grant(self, person: str, **_: str) -> str:
         return person
 
 
-def answer(path: str, request: str) -> bytes:
+def answer(asked: Asked) -> bytes:
     """Return what Spotify answers whoever has sent this request."""
-    name = re.findall(r"(?:Bearer |code=|refresh_token=)(\w+)", request)[0]
-    token = {"access_token": name, "refresh_token": name, "token_type": "Bearer"}
-    song = {"item": {"name": f"Song of {name}"}, "is_playing": True}
-    if path == "/api/token":
+    sent = f"{asked.headers.get('authorization')} {asked.body}"
+    name = re.findall(r"(?:Bearer |code=|refresh_token=)(\w+)", sent)[0]
+    if asked.path == "/api/token":
+        token = {"access_token": name, "refresh_token": name, "token_type": "Bearer"}
         return json.dumps(token | {"expires_in": 3600, "scope": ""}).encode()
-    return json.dumps(song if "player" in path else {"id": name}).encode()
+    song = {"item": {"name": f"Song of {name}"}, "is_playing": True}
+    return json.dumps({**song, "id": name, "body": asked.body}).encode()
 
 
 class _Connection(BaseRequestHandler):
@@ -55,34 +69,54 @@ class _Connection(BaseRequestHandler):
     def handle(self) -> None:
         wrap = self.server.context.wrap_socket
         with suppress(OSError), wrap(self.request, True) as self.tls:
-            self._speak_http2()
+            http2 = self.tls.selected_alpn_protocol() == "h2"
+            self._speak_http2() if http2 else self._speak_http1()
             self.tls.recv(65536)  # what libcurl sends after its request
 
+    def _hear(self, *request: Any) -> tuple[bytes, str | bytes]:
+        """Note a request; return the answer, and what to do instead."""
+        asked, server = Asked(self.client_address[1], *request), self.server
+        server.asked.append(asked)
+        trick = server.tricks.pop(0) if server.tricks else ""
+        return answer(asked), trick
+
+    def _speak_http1(self) -> None:
+        with self.tls.makefile("rb") as lines:
+            while line := lines.readline().decode().split():
+                sent = {k.lower(): v for k, v in parse_headers(lines).items()}
+                form = lines.read(int(sent.get("content-length", 0))).decode()
+                body, trick = self._hear(*line[:2], sent, form)
+                if trick == "vanish":
+                    raise ConnectionAbortedError
+                ahead = trick if isinstance(trick, bytes) else b""
+                size = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+                self.tls.sendall(ahead + size + body)
+
     def _speak_http2(self) -> None:
-        http2 = H2Connection(H2Configuration(False, "utf-8"))
+        http2, silent = H2Connection(H2Configuration(False, "utf-8")), False
         http2.initiate_connection()
         self.tls.sendall(http2.data_to_send())
-        asked: dict[int, dict[Any, Any]] = {}
         while data := self.tls.recv(65536):
             for event in http2.receive_data(data):
-                if isinstance(event, RequestReceived):
-                    asked[event.stream_id] = dict(event.headers or ())
-                if not isinstance(event, StreamEnded):
-                    continue
-                headers = asked.pop(event.stream_id)
-                path = headers[":path"].partition("?")[0]
-                asked_by = self.client_address[1]
-                self.server.asked.append((asked_by, headers[":method"], path))
-                trick, self.server.trick = self.server.trick, ""
-                bearer = headers.get("authorization", "")
-                body = answer(path, f"{bearer} {data.decode('latin-1')}")
+                if silent or not isinstance(event, RequestReceived):
+                    continue  # nothing comes after the headers of a GET
+                sent: Any = dict(event.headers)
+                stream = event.stream_id
+                body, trick = self._hear(sent[":method"], sent[":path"], sent, "")
                 if trick == "vanish":
                     return
+                if trick == "refuse":
+                    http2.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+                    continue
                 if isinstance(trick, bytes):
                     self.tls.sendall(http2.data_to_send() + trick)
-                http2.send_headers(event.stream_id, [(":status", "200")])
-                http2.send_data(event.stream_id, body, end_stream=True)
-                if trick == "go away":
-                    http2.close_connection()
+                if trick != "never mind":
+                    http2.send_headers(stream, [(":status", "200")])
+                    silent = trick == "silent"
+                if trick not in ("never mind", "silent"):
+                    http2.send_data(stream, body, end_stream=True)
+                if trick in ("go away", "never mind"):
+                    looked_at = stream if trick == "go away" else 0
+                    http2.close_connection(last_stream_id=looked_at)
                     return self.tls.sendall(http2.data_to_send())
             self.tls.sendall(http2.data_to_send())

@@ -7,7 +7,7 @@ import socket
 import subprocess
 from contextlib import suppress
 from socketserver import BaseRequestHandler
-from threading import Thread
+from threading import Event, Semaphore
 from typing import Any
 
 import redis
@@ -55,39 +55,43 @@ class RedisServer:
 class RedisProxy(LocalServer):
     """Passes commands on to the Redis at the port.
 
-    fault: what it does to an EVAL: "refuse", "drop" (the connection), "lose" (the
-    answer) or "hang" (say nothing).
+    fault: what happens, until healed, when a refreshed token is saved: "drop" (the
+    connection), "lose" (the answer), "refuse", or "freeze".
     """
 
-    fault = ""
+    request_queue_size = 128  # as Redis has it
 
     def __init__(self, redis_port: int) -> None:
         super().__init__(_Connection)
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.redis_port = redis_port
+        self.redis_port, self.fault = redis_port, ""
+        self.saves, self.healed = Semaphore(0), Event()
+
+    def heal(self) -> None:
+        self.fault = ""
+        self.healed.set()
 
 
 class _Connection(BaseRequestHandler):
     server: RedisProxy
-    muted = False
 
     def handle(self) -> None:
         address = "127.0.0.1", self.server.redis_port
         with suppress(OSError), socket.create_connection(address) as redis:
-            Thread(target=self._answer, args=(redis,), daemon=True).start()
-            # Each command arrives in one piece, because they are small.
+            # Commands and answers arrive in one piece each, because they are small.
             while command := self.request.recv(65536):
-                fault = self.server.fault if b"\r\nEVAL\r\n" in command else ""
-                self.muted = fault == "lose"
+                fault = self.server.fault if b"\r\nXX\r\n" in command else ""
+                if fault:
+                    self.server.saves.release()
+                if fault == "freeze":
+                    self.server.healed.wait()
                 if fault == "drop":
                     return
                 if fault == "refuse":
                     self.request.sendall(b"-OOM command not allowed\r\n")
-                elif fault != "hang":
-                    redis.sendall(command)
-
-    def _answer(self, redis: socket.socket) -> None:
-        with suppress(OSError):
-            while (data := redis.recv(65536)) and not self.muted:
-                self.request.sendall(data)
-            self.request.shutdown(socket.SHUT_RDWR)
+                    continue
+                redis.sendall(command)
+                answer = redis.recv(65536)
+                if fault == "lose" or not answer:
+                    return
+                self.request.sendall(answer)

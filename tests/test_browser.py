@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from flask import render_template
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from users import Current
 
 from app import create_app
 from config import DEMO_CLIENT_ID, Config
@@ -24,7 +25,6 @@ from tests.browser import Visitor, box, flaws, heading, is_logged_out, shows, st
 from tests.conftest import CLIENT_ID, needs
 from tests.test_server import Server
 from tests.wire import hold
-from users import Current
 from web.pages import Pages
 
 pytestmark = pytest.mark.browser

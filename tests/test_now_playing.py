@@ -1,15 +1,14 @@
-"""What plays, how fresh it is, and when to ask again; windows, tokens, accounts."""
+"""What plays, and when Spotify is asked again; windows, tokens, accounts."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from flask import Flask
 
 from stand_in import StandIn
 from stand_in.failures import answer
-from tests.conftest import Browser, Clock, about, people, shown
+from tests.conftest import Browser, Clock, MakeApp, about, people, shown
 from tests.wire import CLOSE
 
 HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -17,145 +16,199 @@ HOUR = 3_600  # seconds
 LENGTH = 245_581  # milliseconds
 
 
-def song(left_ms: int | None, **more: Any) -> dict[str, Any]:
-    """Return what Spotify answers that many milliseconds before the end of a track."""
-    progress = None if left_ms is None else LENGTH - left_ms
+def song(progress_ms: int | None, **more: Any) -> dict[str, Any]:
+    """Return what Spotify answers so far into a track."""
     item = {"type": "track", "name": "Second-Best Umbrella", "duration_ms": LENGTH}
-    return {"item": item, "is_playing": True, "progress_ms": progress, **more}
+    return {"item": item, "is_playing": True, "progress_ms": progress_ms, **more}
+
+
+MINUTE_IN = song(60_000)  # asked about again after 30 s
 
 
 @pytest.fixture
 def robin(browser: Browser, spotify: StandIn) -> Browser:
     """The browser of somebody who is logged in and plays a track."""
-    spotify.play(song(LENGTH))
+    spotify.play(MINUTE_IN)
     browser.log_in()
     spotify.forget()
     return browser
 
 
 def endpoints(spotify: StandIn) -> list[str]:
-    return [call.endpoint for call in spotify.calls]
+    """Return what was asked of Spotify since the last time."""
+    calls = [call.endpoint for call in spotify.calls]
+    spotify.forget()
+    return calls
+
+
+# ---- When to ask
 
 
 def test_json_is_the_default_and_html_is_the_player_of_the_main_page(
-    robin: Browser, monkeypatch: pytest.MonkeyPatch
+    robin: Browser,
 ) -> None:
-    monkeypatch.setattr("random.uniform", lambda low, high: high)
     for accept in ("*/*", "image/png", "application/json, text/html;q=.9"):
-        page = robin.get("/now-playing", Accept=accept)
-        assert page.get_json()["state"] == "playing"
+        facts = robin.get("/now-playing", Accept=accept).get_json()
+        assert facts["state"] == "playing"
     for accept in (HTML, "text/html, application/json;q=.9"):
         page = robin.get("/now-playing", Accept=accept)
-        fragment = page.text.strip()
         assert page.mimetype == "text/html"
-        assert fragment.startswith('<section id="player" data-state="playing"')
-        assert 'data-poll-after-ms="4950"' in fragment
-        assert fragment.endswith("</section>")
-        assert fragment in robin.get("/").text
+        assert page.text.strip().startswith('<section id="player" data-state="playing"')
+        assert f'data-poll-after-ms="{facts["poll_after_ms"]}"' in page.text
+        assert page.text.strip() in robin.get("/").text
 
 
 @pytest.mark.parametrize(
-    ("payload", "age", "progress", "wait"),
+    ("payload", "progress", "wait"),
     [
-        (song(60_000), 1.5, LENGTH - 58_500, 4_500),
-        (song(3_000), 1.5, LENGTH - 1_500, 2_300),
-        (song(1_000), 1.5, LENGTH, 2_000),
-        (song(60_000, is_playing=False), 1.5, LENGTH - 60_000, 13_500),
-        ({"item": {"name": "Radio"}, "progress_ms": 9}, 1.5, 1_509, 4_500),
-        (song(None), 1, None, 4_500),
-        (None, 0, None, 27_000),
-        (song(None, item={"type": "ad"}, progress_ms=4_000), 1.5, 5_500, 4_500),
-        (song(None, item=None), 1.5, None, 4_500),
+        (song(1_000), 2_500, 5_000),
+        (MINUTE_IN, 61_500, 30_000),
+        (song(LENGTH - 20_000), LENGTH - 18_500, 20_800),
+        (song(LENGTH - 1_000), LENGTH, 1_800),
+        ({"item": {"name": "Radio"}, "progress_ms": 9}, 1_509, 5_000),
+        (song(4_000, item={"type": "ad"}), 5_500, 10_000),
+        (song(None, item=None), None, 30_000),
     ],
 )
-def test_progress_counts_on_and_the_next_poll_comes_when_there_may_be_news(
-    payload: Any, age: float, progress: Any, wait: int, robin: Browser, clock: Clock
+def test_answer_serves_every_poll_until_its_time_has_come(
+    payload: Any, progress: int | None, wait: int, robin: Browser, clock: Clock
 ) -> None:
-    """And brings them; a crowd that came at once is spread over a tenth of the time."""
-    spotify = robin.spotify
-    spotify.play(payload)
+    """Moved on, and with the rest of the wait; which ends soon after a track does."""
+    robin.spotify.play(payload)
+    first = robin.json()["poll_after_ms"]
+    assert first in about(wait, 600)
+    clock.advance(1.5)
+    for tab in (robin, robin.tab(), robin):
+        facts = tab.json()
+        assert facts["progress_ms"] == progress
+        assert 0 <= first - facts["poll_after_ms"] - 1_500 <= 1
+    clock.advance(facts["poll_after_ms"] / 1000 - 0.002)
     robin.json()
-    clock.advance(age)
-    answers = [robin.json() for _ in range(20)]
-    assert {answer["progress_ms"] for answer in answers} == {progress}
-    waits = {answer["poll_after_ms"] for answer in answers}
-    assert waits <= {*about(wait)}
-    assert len(waits) > 1
-    assert spotify.count("player") == 1
-    clock.advance(wait / 1000)
+    assert endpoints(robin.spotify) == ["player"]
+    clock.advance(0.002)
     robin.json()
-    assert spotify.count("player") == 2
+    assert endpoints(robin.spotify) == ["player"]
 
 
-def test_a_person_is_asked_about_once_in_two_seconds_however_many_tabs(
-    robin: Browser, other: Browser, spotify: StandIn, clock: Clock
+def test_tabs_and_scripts_make_no_more_calls_and_looks_one_in_two_seconds(
+    robin: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """6 s of three tabs, whether Spotify works or not."""
-    other.log_in("mika")
-    spotify.forget()
-    for tick in range(13):  # from 0 to 6 s
-        if tick == 6:
-            spotify.fail("player", "server_error")
-        for browser in (robin, robin.tab(), other):
-            browser.json()
-            browser.get("/")
-        clock.advance(0.5)
-    assert spotify.count("player") == 2 * 4
-    assert spotify.count("profile") == spotify.count("token") == 0
+    """Whether Spotify works or not."""
+    tabs = [robin, robin.tab(), robin.tab()]
+    for _ in ("works", "fails"):
+        for look, calls in ((False, ["player"]), (True, ["player"] * 3)):
+            for _ in range(12):  # 6 s of them
+                for tab in tabs:
+                    tab.json(look)
+                    assert not look or shown(tab.get("/"))
+                clock.advance(0.5)
+            assert endpoints(spotify) == calls
+        spotify.fail("player", "server_error")
+        clock.advance(40)
 
 
-# ---- The rate limit: a window for each of Spotify's two hosts
+@pytest.mark.parametrize(
+    ("what", "first", "longest"),
+    [
+        (song(LENGTH * 100), 2_000, 30_000),
+        (song(60_000, is_playing=False), 15_000, 60_000),
+        (None, 30_000, 120_000),
+        ("trouble", 15_000, 120_000),
+    ],
+)
+def test_waits_grow_while_nothing_changes_and_start_anew_when_it_does(
+    what: Any, first: int, longest: int, robin: Browser, clock: Clock
+) -> None:
+    """A player that was closed, a pause, silence, trouble."""
+    spotify, waits = robin.spotify, []
+    if what == "trouble":
+        spotify.fail("player", "server_error")
+    spotify.play(what if what != "trouble" else None)
+    for _ in range(9):
+        waits.append(robin.json()["poll_after_ms"])
+        clock.advance(waits[-1] / 1000)
+    assert waits[0] in about(first)
+    assert waits[3] > 1.5 * waits[1]
+    assert waits[-1] in about(longest)
+    assert endpoints(spotify) == ["player"] * 9
+    spotify.heal()
+    spotify.play(song(0))
+    assert robin.json()["poll_after_ms"] in about(5_000)
 
 
-@pytest.mark.parametrize("endpoint", ["player", "profile"])
-def test_in_the_window_of_the_api_everybody_is_told_and_people_still_log_in(
-    endpoint: str, app: Flask, spotify: StandIn, clock: Clock
+def test_nearing_the_daily_limit_slows_the_polls_but_no_look(
+    make_app: MakeApp, spotify: StandIn, clock: Clock
+) -> None:
+    robin = Browser(make_app(daily_calls=100), spotify)
+    spotify.play(MINUTE_IN)
+    robin.log_in()
+    for _ in range(70):
+        clock.advance(2)
+        robin.json(look=True)
+    assert spotify.count("player") == 70
+    assert 60_000 < robin.json()["poll_after_ms"] < 180_000
+    clock.advance(24 * HOUR)
+    assert robin.json()["poll_after_ms"] in about(30_000)
+
+
+# ---- Windows in which Spotify is not asked
+
+QUOTA = {"error": {"status": 429, "message": "No", "reason": "QUOTA_EXCEEDED"}}
+DAILY = answer(429, QUOTA, "Retry-After: 3000", CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "how", "error", "seconds"),
+    [
+        ("player", "rate_limited", "rate_limited", 7),
+        ("profile", "rate_limited", "rate_limited", 7),
+        ("player", DAILY, "quota_exceeded", 3_000),
+    ],
+)
+def test_in_a_window_of_the_api_everybody_is_told_and_people_still_log_in(
+    endpoint: str, how: Any, error: str, seconds: int, robin: Browser, clock: Clock
 ) -> None:
     """Nobody asks; those who come back do so spread over a second at least."""
-    robin, mika, ines = (Browser(app, spotify) for _ in range(3))
-    robin.log_in("robin")
-    spotify.fail(endpoint, "rate_limited", 1)
+    spotify, mika, ines = robin.spotify, robin.twin(), robin.twin()
+    spotify.fail(endpoint, how, 1)
     mika.log_in("mika")
     mika.json()
     spotify.forget()
     assert ines.log_in("ines").headers["Location"] == "/"
-    for left in (7, 4, 1):
+    for left in (seconds, 1):
         waits = []
         for browser in (robin, mika, ines) * 4:
-            page = browser.get("/now-playing")
+            page = browser.get("/now-playing", Cache_Control="no-cache")
             assert (page.status_code, page.headers["Retry-After"]) == (503, str(left))
-            assert shown(browser.get("/")) == "rate_limited"
+            assert page.get_json()["error"] == shown(browser.get("/")) == error
             waits.append(page.get_json()["poll_after_ms"])
         assert max(waits) - min(waits) > 100  # else once in 10**9 runs
-        clock.advance(3)
+        clock.advance(left - 1 or 1)
     assert endpoints(spotify) == ["token"]
     assert robin.json()["state"] == mika.json()["state"] == "playing"
     assert "Inès Aldana" in ines.get("/").text
 
 
-def test_window_of_the_accounts_service_stops_no_music_and_no_cancel(
+def test_windows_of_logins_refreshes_and_the_api_are_apart(
     robin: Browser, other: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """Whoever comes back from Spotify meanwhile reloads the page later."""
-    clock.advance(HOUR)  # robin needs a new token
-    other.log_in("mika")
+    """A stranger's code stops no music; who comes back meanwhile reloads later."""
+    clock.advance(HOUR)
+    link = other.code_for(other.begin_login())
     spotify.fail("token", "rate_limited", 1)
-    assert robin.json()["error"] == "rate_limited"
-    spotify.forget()
-    late = robin.twin()
-    link = late.code_for(late.begin_login())
-    refused = late.get(link)
-    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "7")
-    assert 'data-state="login_later"' in refused.text
-    state = late.begin_login()["state"]
-    late.get(f"/callback?error=access_denied&state={state}")
-    assert "You cancelled the login." in late.get("/").text
-    assert robin.json()["error"] == "rate_limited"
-    assert spotify.calls == []
-    assert other.json()["state"] == "playing"
-    clock.advance(7)
-    assert late.get(link).headers["Location"] == "/"
+    for _ in range(2):
+        refused = other.get(link)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "7")
+        assert 'data-state="login_later"' in refused.text
     assert robin.json()["state"] == "playing"
+    assert endpoints(spotify) == ["token", "token", "player"]
+    clock.advance(7)
+    assert other.get(link).headers["Location"] == "/"
+    clock.advance(HOUR)
+    spotify.fail("token", "rate_limited", 1)
+    for _ in range(2):
+        assert robin.json()["error"] == "rate_limited"
+    assert other.twin().log_in().headers["Location"] == "/"
 
 
 @pytest.mark.parametrize("set_ahead", [-HOUR, 40 * 86_400])
@@ -166,60 +219,61 @@ def test_clock_that_somebody_sets_changes_nothing_but_what_spotify_counts_by(
     link = other.code_for(other.begin_login(), "mika")
     spotify.fail("player", "rate_limited", 1)
     robin.json()
-    spotify.forget()
     clock.advance(3)
     clock.set_ahead = set_ahead
     assert robin.get("/now-playing").headers["Retry-After"] == "4"
-    assert spotify.count("player") == 0
     clock.advance(4)
     assert robin.json()["state"] == "playing"
-    assert endpoints(spotify) == ["token"] * (set_ahead > 0) + ["player"]
+    assert endpoints(spotify) == ["player", *["token"] * (set_ahead > 0), "player"]
     clock.set_ahead = 0
     robin.json()
-    assert spotify.count("player") == 1
+    assert endpoints(spotify) == []
     assert other.get(link).headers["Location"] == "/"
 
 
-# ---- Refresh
-
-
-def test_token_is_renewed_a_minute_before_its_end_or_when_it_is_refused(
-    flow: str, robin: Browser, spotify: StandIn, clock: Clock
-) -> None:
-    """Once, and the person notices nothing."""
-    for seconds, calls in (
-        (HOUR - 60, ["player"]),
-        (2, ["token", "player"]),
-        (2, ["player", "token", "player"]),
-    ):
-        clock.advance(seconds)
-        spotify.forget()
-        assert robin.json()["state"] == "playing"
-        assert endpoints(spotify) == calls
-        if "token" in calls:
-            spotify.expire_tokens()
+# ---- Tokens
 
 
 def test_refused_token_is_not_sent_again_while_a_new_one_has_to_wait(
     robin: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    clock.advance(2)
+    clock.advance(60)
     spotify.expire_tokens()
-    spotify.fail("token", "rate_limited")
-    spotify.forget()
+    spotify.fail("token", "rate_limited", 1)
     for _ in range(3):
-        assert robin.json()["error"] == "rate_limited"
+        assert robin.json(look=True)["error"] == "rate_limited"
     assert endpoints(spotify) == ["player", "token"]
+    clock.advance(7)
+    assert robin.json()["state"] == "playing"
+    assert endpoints(spotify) == ["token", "player"]
 
 
-@pytest.mark.parametrize("expires_in", [-5, 10**18])
-@pytest.mark.parametrize("new", [None, "brand-new", 7])
+@pytest.mark.parametrize(
+    ("age", "calls"),
+    [(58, "player"), (60, "player token player"), (HOUR, "token player")],
+)
+def test_api_that_refuses_every_token_logs_nobody_out(
+    age: int, calls: str, robin: Browser, spotify: StandIn, clock: Clock
+) -> None:
+    """A token younger than a minute is not to blame; an older one is renewed once."""
+    clock.advance(age)
+    spotify.fail("player", "invalid_token")
+    spotify.holds["player"] = lambda: clock.advance(1)  # each call takes a second
+    assert robin.json()["error"] == "unreachable"
+    assert endpoints(spotify) == calls.split()
+    spotify.heal()
+    clock.advance(20)
+    assert robin.json()["state"] == "playing"
+
+
+@pytest.mark.parametrize(
+    ("new", "expires_in"), [(None, 10**18), ("brand-new", -5), (7, HOUR)]
+)
 def test_new_token_serves_as_long_as_it_can(
-    expires_in: int, new: Any, robin: Browser, spotify: StandIn, clock: Clock
+    new: Any, expires_in: int, robin: Browser, spotify: StandIn, clock: Clock
 ) -> None:
     """A new refresh token replaces the old one, and none keeps it (RFC 6749 §6)."""
-    token = {"access_token": "a", "token_type": "Bearer", "refresh_token": new}
-    token |= {"expires_in": expires_in}
+    token = {"access_token": "a", "refresh_token": new, "expires_in": expires_in}
     spotify.fail("token", answer(200, token, CLOSE), 1)
     spotify.fail("player", answer(204, "", CLOSE), 1)
     for _ in range(2):
@@ -231,43 +285,27 @@ def test_new_token_serves_as_long_as_it_can(
     assert second == (new if new == "brand-new" else first)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "revoked", "calls"),
-    [
-        (2, False, "player token player"),
-        (2, True, "player token"),
-        (HOUR, True, "token"),
-    ],
-)
+@pytest.mark.parametrize(("seconds", "calls"), [(60, "player token"), (HOUR, "token")])
 def test_login_that_spotify_ended_is_over_with_the_reason_and_no_loop(
-    seconds: int, revoked: bool, calls: str, robin: Browser, clock: Clock
+    seconds: int, calls: str, robin: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """Each tab hears it, the main page says it once, Spotify is left alone."""
-    spotify, reason = robin.spotify, "Spotify has ended this login"
-    over = {"error": "logged_out", "poll_after_ms": 0, "message": ""}
+    """Who met the end hears why, all other tabs that they are logged out."""
     clock.advance(seconds)
-    spotify.fail("player", "invalid_token")
-    if revoked:
-        spotify.revoke()
-    for _ in range(3):
-        page = robin.get("/now-playing")
-        assert page.status_code == 401
-        assert page.get_json() | {"message": ""} == over
-        assert reason in page.text
-        clock.advance(3)
-    assert robin.tab().get("/login").headers["Location"] != "/"
-    main = robin.get("/").text
-    assert reason in main
-    assert "User ID: None" in main
-    assert people(robin.app) == 0
-    clock.advance(3)
-    assert robin.json() | {"message": ""} == over
+    spotify.expire_tokens()
+    spotify.revoke()
+    reasons = "Spotify has ended this login", "You’ve been logged out."
+    for tab, reason in zip((robin, robin.tab()), reasons, strict=True):
+        page = tab.get("/now-playing")
+        facts = page.get_json()
+        assert (page.status_code, facts["error"]) == (401, "logged_out")
+        assert (reason in facts["message"], facts["poll_after_ms"]) == (True, 0)
     assert shown(robin.get("/now-playing", Accept=HTML)) == "logged_out"
-    assert reason not in robin.get("/").text
+    assert people(robin.app) == 0
+    for told in (True, False):
+        page = robin.get("/")
+        assert ("You’ve been logged out." in page.text) == told
+        assert "User ID: None" in page.text
     assert endpoints(spotify) == calls.split()
-    spotify.heal()
-    robin.log_in()
-    assert robin.json()["state"] == "playing"
 
 
 @pytest.mark.parametrize("known", ["id", "display_name"])

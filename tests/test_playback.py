@@ -50,20 +50,21 @@ def told(payload: Payload | None, art_origin: str | None = None) -> Payload:
     return now.as_json()
 
 
-# Of pictures the smallest of 300 px or more is told, or else the largest.
 ARTISTS = [thing("artist", "Odile Marsh"), thing("artist", "Halden & Rue")]
-ALBUM = thing("album", "Weather, Mostly", images=pictures(64, 640, 300, 301))
+ALBUM = thing("album", "Weather, Mostly", images=pictures(64, 640, 300))
+ALBUM |= {"release_date": "2019-05-13"}
 SONG = thing("track", "Second-Best Umbrella", explicit=True, duration_ms=245_581)
 SONG |= {"artists": ARTISTS, "album": ALBUM, "is_local": False}
+NO_WIDTHS = SONG | {"images": [{"url": f"{ART}/1"}, {"url": f"{ART}/2", "width": None}]}
 NO_IDS: Payload = {"uri": None, "external_urls": {}}
 FILE = SONG | NO_IDS | {"name": "Kitchen Demo", "is_local": True, "explicit": False}
 FILE |= {"uri": "spotify:local:The+Neighbours:Phone:Kitchen+Demo%2C+take+4:22"}
 FILE |= {"artists": [thing("artist", "The Neighbours") | NO_IDS]}
-FILE |= {"album": thing("album", "Phone Recordings", images=[]) | NO_IDS}
+FILE |= {"album": thing("album", "Recordings", images=[], release_date=None) | NO_IDS}
 FILE |= {"duration_ms": {"totalMilliseconds": 22_000}}
 UNTAGGED = dict(FILE, name="", artists=[{"name": ""}], album={"name": ""})
 COLONS = dict(UNTAGGED, uri="spotify:local:::Take+5:+The+End:22")
-SHOW = thing("show", "Kitchen Questions", images=pictures(64, 299), total_episodes=9)
+SHOW = thing("show", "Kitchen Questions", images=pictures(None), total_episodes=9)
 EPISODE = thing("episode", "Why Does the Fridge Hum?", show=SHOW, duration_ms=1_800_000)
 EPISODE |= {"release_date": "2026-02-11", "images": pictures(320), "explicit": False}
 UNCOUNTED = dict(EPISODE, show=dict(SHOW, total_episodes=None))
@@ -73,9 +74,16 @@ EPISODE_OF_BOOK = dict(UNCOUNTED, release_date="0000", images=None)
 BOOK = thing("audiobook", "The Lighthouse Ledger", images=pictures(300))
 CHAPTER = dict(EPISODE, type="chapter", show=None, audiobook=BOOK)
 SIGNED = dict(CHAPTER, type="episode", audiobook=dict(BOOK, authors=[{"name": "Ada"}]))
+IDLE = {"timestamp": 0, "progress_ms": 0}
 
-NONE = ("kind", "title", "url", "from", "image", "progress_ms", "duration_ms")
+NONE = ["kind", "title", "url", "from", "image", "year", "progress_ms", "duration_ms"]
 NOTHING = {"state": "nothing", "by": [], "explicit": False} | dict.fromkeys(NONE)
+UNNAMED = dict(NOTHING, state="unknown", progress_ms=134_749)
+THE_AD = dict(UNNAMED, state="ad")
+
+
+def link(name: str, kind: str = "") -> Payload:
+    return {"name": name, "url": f"{OPEN}/{kind}/{kind}1" if kind else None}
 
 
 def playing(kind: str, title: str, **more: Any) -> Payload:
@@ -84,33 +92,34 @@ def playing(kind: str, title: str, **more: Any) -> Payload:
 
 
 THE_TRACK = playing("track", "Second-Best Umbrella", explicit=True, duration_ms=245_581)
-THE_TRACK |= {"url": f"{OPEN}/track/track1", "image": f"{ART}/300"}
-THE_TRACK |= {"from": {"name": "Weather, Mostly", "url": f"{OPEN}/album/album1"}}
-THE_TRACK["by"] = [{"name": "Odile Marsh", "url": f"{OPEN}/artist/artist1"}]
-THE_TRACK["by"] += [{"name": "Halden & Rue", "url": f"{OPEN}/artist/artist1"}]
-UNNAMED = dict(NOTHING, state="unknown", progress_ms=134_749)
+THE_TRACK |= {"url": f"{OPEN}/track/track1", "image": f"{ART}/640", "year": 2019}
+THE_TRACK |= {"by": [link("Odile Marsh", "artist"), link("Halden & Rue", "artist")]}
+THE_TRACK |= {"from": link("Weather, Mostly", "album")}
+AT_ITS_END = dict(THE_TRACK, progress_ms=245_581)
 UNNAMED_TRACK = dict(THE_TRACK, state="unknown", title=None)
-THE_AD = dict(NOTHING, state="ad", progress_ms=134_749)
 THE_FILE = playing("local", "Kitchen Demo", progress_ms=22_000, duration_ms=22_000)
-THE_FILE |= {"by": [{"name": "The Neighbours", "url": None}]}
-THE_FILE |= {"from": {"name": "Phone Recordings", "url": None}}
-PHONE = {"name": "Phone", "url": None}
-BY_URI = THE_FILE | {"title": "Kitchen Demo, take 4", "from": PHONE}
+THE_FILE |= {"by": [link("The Neighbours")], "from": link("Recordings")}
+BY_URI = THE_FILE | {"title": "Kitchen Demo, take 4", "from": link("Phone")}
 NAMELESS = THE_FILE | {"title": "Local file", "by": [], "from": None}
-THE_SHOW = {"name": "Kitchen Questions", "url": f"{OPEN}/show/show1"}
-THE_EPISODE = playing("episode", "Why Does the Fridge Hum?", duration_ms=1_800_000)
-THE_EPISODE |= {"url": f"{OPEN}/episode/episode1", "image": f"{ART}/320"}
-THE_EPISODE |= {"by": [THE_SHOW], "from": THE_SHOW}
+THE_SHOW, THE_BOOK = link(SHOW["name"], "show"), link(BOOK["name"], "audiobook")
+UNDATED = playing("episode", "Why Does the Fridge Hum?", duration_ms=1_800_000)
+UNDATED |= {"url": f"{OPEN}/episode/episode1", "image": f"{ART}/320"}
+UNDATED |= {"by": [THE_SHOW], "from": THE_SHOW}
+THE_EPISODE = UNDATED | {"year": 2026}
 THE_LONELY = THE_EPISODE | {"by": [], "from": None, "image": None}
-THE_EPISODE_OF_BOOK = dict(THE_EPISODE, kind="chapter", image=f"{ART}/299")
-ADA = {"name": "Ada", "url": None}
-THE_BOOK = {"name": "The Lighthouse Ledger", "url": f"{OPEN}/audiobook/audiobook1"}
+THE_EPISODE_OF_BOOK = dict(UNDATED, kind="chapter", image=f"{ART}/None")
 THE_CHAPTER = THE_EPISODE | {"kind": "chapter", "by": [THE_BOOK], "from": THE_BOOK}
+BY_ADA = dict(THE_CHAPTER, by=[link("Ada")])
 
 PAYLOADS: dict[str, tuple[Payload | None, Payload]] = {
     "track": (player(SONG), THE_TRACK),
     "paused": (player(SONG, is_playing=False), dict(THE_TRACK, state="paused")),
     "no word of pausing": (player(SONG, is_playing=None), THE_TRACK),
+    "no position": (player(SONG, progress_ms=None), dict(THE_TRACK, progress_ms=None)),
+    "clock ahead": (player(SONG, progress_ms=-1_073), dict(THE_TRACK, progress_ms=0)),
+    "closed player": (player(SONG, progress_ms=24_558_100), AT_ITS_END),
+    "no length": (player(dict(SONG, duration_ms=0)), dict(THE_TRACK, duration_ms=None)),
+    "no widths": (player(NO_WIDTHS), dict(THE_TRACK, image=f"{ART}/1")),
     "no name": (player(dict(SONG, name=" ")), UNNAMED_TRACK),
     "local file": (player(FILE), THE_FILE),
     "local file by its uri": (player(dict(FILE, is_local=None)), THE_FILE),
@@ -119,18 +128,19 @@ PAYLOADS: dict[str, tuple[Payload | None, Payload]] = {
     "nameless, without a uri": (player(dict(UNTAGGED, uri=None)), NAMELESS),
     "episode": (player(EPISODE), THE_EPISODE),
     "episode with a track's fields": (player(TRACKLIKE), THE_EPISODE),
-    "episode without a date": (player(dict(EPISODE, release_date="0000")), THE_EPISODE),
+    "episode without a date": (player(dict(EPISODE, release_date="0000")), UNDATED),
     "episode of an uncounted show": (player(UNCOUNTED), THE_EPISODE),
     "episode without a show": (player(LONELY), THE_LONELY),
-    "episode not told": (player(None, "episode"), dict(UNNAMED, kind="episode")),
+    "track not told": (player(None, "track"), dict(UNNAMED, kind="track")),
     "chapter as an episode": (player(EPISODE_OF_BOOK, "episode"), THE_EPISODE_OF_BOOK),
     "chapter of an audiobook": (player(CHAPTER, "episode"), THE_CHAPTER),
-    "chapter with an author": (player(SIGNED, "episode"), dict(THE_CHAPTER, by=[ADA])),
+    "chapter with an author": (player(SIGNED, "episode"), BY_ADA),
     "ad": (player(None, "ad"), THE_AD),
     "ad by its item": (player(dict(SONG, type="ad"), "track"), THE_AD),
     "unknown": (player(None, "unknown", timestamp=0), UNNAMED),
     "new type": (player(dict(SONG, type="hologram")), dict(THE_TRACK, kind="hologram")),
     "idle device": (player(None, "unknown", timestamp=0, is_playing=False), NOTHING),
+    "idle device that plays": (player(None, "unknown", **IDLE), NOTHING),
     "idle after an ad": (player(None, "ad", is_playing=False), NOTHING),
     "nothing": (None, NOTHING),
 }
@@ -143,9 +153,8 @@ def test_every_known_answer_is_read_and_shown(
     for name, (payload, expected) in PAYLOADS.items():
         clock.advance(2.5)
         spotify.play(payload)
-        answer = browser.json()
+        page, answer = browser.get("/"), browser.json()
         assert answer == expected | {"poll_after_ms": answer["poll_after_ms"]}, name
-        page = browser.get("/")
         assert shown(page) == expected["state"], name
         assert str(escape(expected["title"] or "")) in page.text, name
         assert spotify.calls[-1].query == {"additional_types": "track,episode"}
@@ -165,19 +174,18 @@ DECISIVE |= {("item", "show", "total_episodes")}
 
 
 def is_well_formed(now: Payload) -> bool:
-    links = [*now["by"], *([now["from"]] if now["from"] else [])]
-    urls = [now["url"], *(link["url"] for link in links)]
+    links = [*now["by"], *filter(None, [now["from"]])]
     titles = [now["title"]] if now["state"] in ("playing", "paused") else []
-    texts = [*titles, *(link["name"] for link in links)]
-    times = [now["progress_ms"], now["duration_ms"]]
+    texts = [*titles, *(it["name"] for it in links)]
+    numbers = [now["year"], now["progress_ms"], now["duration_ms"]]
     return (
         now["state"] in {"playing", "paused", "nothing", "ad", "unknown"}
         and isinstance(now["kind"], (str, type(None)))
         and all(text and isinstance(text, str) for text in texts)
-        and all(url is None or url.startswith(f"{OPEN}/") for url in urls)
+        and all(it["url"] is None or it["url"].startswith(OPEN) for it in [now, *links])
         and (now["image"] or ART).startswith(ART)
         and type(now["explicit"]) is bool
-        and all(ms is None or (type(ms) is int and ms >= 0) for ms in times)
+        and all(it is None or (type(it) is int and it >= 0) for it in numbers)
     )
 
 
@@ -224,15 +232,13 @@ def test_hostile_text_is_shown_as_text(
     browser.log_in()
     for text in TEXTS:
         seen = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-        link, plain = thing("show", text), {"name": text}
-        for count, item in (
-            (3, SONG | {"name": text, "artists": [link], "album": plain}),
-            (1, SONG | {"type": text, "name": None}),
-        ):
+        people, plain = [thing("show", text)], {"name": text}
+        named = SONG | {"name": text, "artists": people, "album": plain}
+        for count, item in (3, named), (1, SONG | {"type": text, "name": None}):
             clock.advance(2.5)
             spotify.play(player(item))
-            assert browser.get("/now-playing").text.count(json.dumps(seen)) == count
             page = browser.get("/").text
+            assert browser.get("/now-playing").text.count(json.dumps(seen)) == count
             assert page.count(str(escape(seen))) >= count
             assert seen == escape(seen) or seen not in page
 
@@ -242,7 +248,7 @@ def test_long_text_and_long_lists_are_cut() -> None:
     images = pictures(*range(1, 999))
     now = told(player(SONG | {"name": name, "artists": artists, "images": images}))
     assert (now["title"], now["image"]) == (name[:500], f"{ART}/50")
-    assert [link["name"] for link in now["by"]] == ["x" * 500] * 50
+    assert [it["name"] for it in now["by"]] == ["x" * 500] * 50
 
 
 WRONG = """
@@ -265,8 +271,8 @@ def test_address_that_leads_elsewhere_is_dropped(url: str) -> None:
     song = SONG | bad | {"artists": [ARTISTS[0] | bad], "album": album}
     assert told(player(song)) == THE_TRACK | {
         "url": None,
-        "by": [{"name": "Odile Marsh", "url": None}],
-        "from": {"name": "Weather, Mostly", "url": None},
+        "by": [link("Odile Marsh")],
+        "from": link("Weather, Mostly"),
         "image": f"{ART}/64",
     }
 

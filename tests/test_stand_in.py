@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from socket import create_connection
+from functools import partial
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.test import TestResponse
 
 from spotify.playback import read
 from stand_in import FAILURES, StandIn
+from stand_in.demo import create_app
 from tests.conftest import CLIENT_ID, ORIGIN, SECRET, Clock
+from tests.wire import free_port
 
 URI = f"{ORIGIN}/callback"
-# The example of RFC 7636.
-VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # the example of RFC 7636
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 PKCE = {"client_id": CLIENT_ID, "redirect_uri": URI, "code_challenge": CHALLENGE}
 AUTHORIZE = PKCE | {"response_type": "code", "code_challenge_method": "S256"}
@@ -45,9 +48,8 @@ def told(answer: TestResponse) -> Any:
 
 def ask_token(spotify: StandIn, basic: str = "", **form: str) -> Any:
     kind = "refresh_token" if "refresh_token" in form else "authorization_code"
-    usual = {"grant_type": kind, "redirect_uri": URI, "client_id": CLIENT_ID}
-    usual["code_verifier"] = VERIFIER
-    return told(post(spotify, "/api/token", usual | form, Authorization=basic))
+    form = {"grant_type": kind, "code_verifier": VERIFIER, **PKCE, **form}
+    return told(post(spotify, "/api/token", form, Authorization=basic))
 
 
 def log_in(spotify: StandIn, **asked: str) -> Any:
@@ -59,16 +61,13 @@ def look(spotify: StandIn, token: str, types: str = "track,episode") -> Any:
 
 
 def test_code_serves_once_for_what_it_was_given(spotify: StandIn, clock: Clock) -> None:
-    """And for ten minutes."""
     for name, value, words in (
         ("code_verifier", "w" * 43, "code_verifier was incorrect"),
         ("redirect_uri", f"{URI}/", "Invalid redirect URI"),
         ("client_id", "another", "Invalid client"),
-        ("grant_type", "password", "Refresh token revoked"),
     ):
         form = {"code": spotify.grant(**PKCE), name: value}
         assert ask_token(spotify, **form) == (400, words)
-    assert told(post(spotify, "/api/token", "{}")) == (400, "The body must be a form")
     code, late = spotify.grant(**PKCE), spotify.grant(**PKCE)
     assert ask_token(spotify, code=code)["token_type"] == "Bearer"
     assert ask_token(spotify, code=code) == (400, "Invalid authorization code")
@@ -82,13 +81,12 @@ def test_without_pkce_the_secret_is_needed(spotify: StandIn) -> None:
     for wrong in ("", BASIC[:-8] + "AAAAAAA=", f"Basic {SECRET}"):
         code = {"code": spotify.grant(URI, client_id=CLIENT_ID)}
         for form in (code, refresh):
-            refused = ask_token(spotify, wrong, **form)
-            assert refused == (400, "Invalid client secret")
+            assert ask_token(spotify, wrong, **form) == (400, "Invalid client secret")
     for _ in range(2):  # it is not used up, and none comes back
         assert "refresh_token" not in ask_token(spotify, BASIC, **refresh)
 
 
-def test_refresh_token_of_pkce_is_replaced(spotify: StandIn) -> None:
+def test_with_pkce_the_refresh_token_is_replaced(spotify: StandIn) -> None:
     first = {"refresh_token": log_in(spotify)["refresh_token"]}
     assert ask_token(spotify, **first, client_id="x") == (400, "Invalid client")
     second = {"refresh_token": ask_token(spotify, **first)["refresh_token"]}
@@ -111,10 +109,7 @@ def test_login_is_refused_with_the_reason(spotify: StandIn) -> None:
         ("client_id", "another", "INVALID_CLIENT: Invalid client"),
         ("redirect_uri", "http://localhost:5000/callback", "Insecure redirect URI"),
         ("redirect_uri", "http://127.0.0.1.evil.example/", "Insecure redirect URI"),
-        ("redirect_uri", f"{URI}#x", "Insecure redirect URI"),
         ("redirect_uri", f"{URI}/", "Invalid redirect URI"),
-        ("redirect_uri", "", "Invalid redirect URI"),
-        ("response_type", "token", "response_type must be code"),
         ("code_challenge_method", "plain", "code_challenge_method must be S256"),
     ):
         asked = AUTHORIZE | {name: value}
@@ -128,29 +123,26 @@ def test_login_is_refused_with_the_reason(spotify: StandIn) -> None:
 def test_consent_leads_back_with_a_code_or_without(spotify: StandIn) -> None:
     for uri in (URI, "http://[::1]:1/cb", "https://a.example/c?x=1"):
         asked = AUTHORIZE | {"redirect_uri": uri}
-        page = get(spotify, "/authorize", **asked).text
-        assert "Stand-in for Spotify" in page
-        hidden = re.findall(r'type="hidden" name="(.*?)" value="(.*?)"', page)
-        form = {name: value.replace("&amp;", "&") for name, value in hidden}
+        page = get(spotify, "/authorize", **asked).text.replace("&amp;", "&")
+        form = dict(re.findall(r'type="hidden" name="(.*?)" value="(.*?)"', page))
         assert form == asked
-        queries = []
-        for decision in ("cancel", "agree"):
+        for decision, error in (("cancel", "access_denied"), ("agree", None)):
             sent = form | {"decision": decision, "person": "mika"}
             back = post(spotify, "/authorize", sent).location
             assert back.startswith(uri)
-            queries.append(dict(parse_qsl(urlsplit(back).query)))
-        assert [query["state"] for query in queries] == ["a+b&c"] * 2
-        assert queries[0]["error"] == "access_denied"
-        token = ask_token(spotify, code=queries[1]["code"], redirect_uri=uri)
+            query = dict(parse_qsl(urlsplit(back).query))
+            assert (query["state"], query.get("error")) == ("a+b&c", error)
+        token = ask_token(spotify, code=query["code"], redirect_uri=uri)
         me = get(spotify, "/v1/me", token["access_token"]).get_json()
         assert (me["id"], me["display_name"]) == ("mika", "Mika Okonjo")
 
 
 def test_programme_plays_by_the_clock(spotify: StandIn, clock: Clock) -> None:
     token = log_in(spotify)["access_token"]
-    heard = "track track track episode ad track paused local chapter nothing nothing"
-    items = [*zip(spotify.programme.values(), heard.split(), strict=False)]
-    for (seconds, _), expected in items * 2:  # it starts anew
+    heard = {"duet": "track", "explicit": "track", "encore": "track"}
+    heard |= {"audiobook": "chapter", "idle": "nothing"}
+    for name, (seconds, _) in [*spotify.programme.items()][:-1] * 2:  # it starts anew
+        expected = heard.get(name, name)
         for waited in (0, seconds - 1):
             clock.advance(waited)
             now = read(look(spotify, token))
@@ -170,22 +162,38 @@ def test_switches_take_what_is_on_them_from_their_own_page(spotify: StandIn) -> 
         assert post(spotify, "/switches", {"token": name}).status_code == 303
         assert f"<option selected>{name}</option>" in get(spotify, "/switches").text
     post(spotify, "/switches", {"token": "works"})
-    evil, form = "https://evil.example", {"player": "hang"}
-    assert post(spotify, "/switches", form, Origin=evil).status_code == 403
+    form = {"player": "hang"}
+    assert post(spotify, "/switches", form, Origin="https://x").status_code == 403
     for form in ({"player": "no_such"}, {"nowhere": "hang"}, {"playing": "no_such"}):
         assert post(spotify, "/switches", form).status_code == 400
     assert spotify.failing == {}
 
 
-def test_nonsense_is_refused_in_silence(
-    spotify: StandIn, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for nonsense in (
-        "http://[/ HTTP/1.1",
-        "/ HTTP/1.1\r\nTransfer-Encoding: chunked",
-        "/ HTTP/1.1\r\nContent-Length: 100000",
-    ):
-        with create_connection(("127.0.0.1", spotify.port), 10) as there:
-            there.sendall(f"POST {nonsense}\r\n\r\n".encode())
-            assert b" 400 " in there.recv(99)
-    assert capfd.readouterr().err == ""
+def test_demo_needs_only_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of ORIGIN, though it listens on another, as in a container."""
+    environ = {"HOST": "0.0.0.0", "PORT": str(free_port()), "SPOTIFY_REDIRECT_URI": URI}
+    monkeypatch.setattr("os.environ", environ | {"REDIS_URL": "does nothing here"})
+    app, port = create_app(), int(environ["PORT"])
+    browse = partial(app.test_client().open, follow_redirects=True, buffered=True)
+
+    def visit(path: str, **form: str) -> str:
+        method = "POST" if form else "GET"
+        page = browse(path, base_url=ORIGIN, method=method, data=form)
+        met = f"{[it.location for it in page.history]} {page.data!r}"
+        assert {*re.findall(r"https?://[\w.]+:\d+", met)} <= {ORIGIN}
+        assert page.status_code == 200
+        return met
+
+    with ThreadedWSGIServer("127.0.0.1", port, app) as server:
+        Thread(target=server.serve_forever, args=(0.005,), daemon=True).start()
+        switches = visit("/stand-in/switches", playing="duet")
+        for link in re.findall(r'(?:src|href)="(\S+)"', switches):
+            visit(link)
+        assert "hang" not in switches  # that needs a port of its own
+        consent = visit("/login")
+        fields = re.findall(r'name="([^"]+)" value="([^"]+)">', consent)
+        (there,) = re.findall(r'action="(\S+)"', consent)
+        page = visit(there, **dict(fields, decision="agree"))
+        assert "Second-Best Umbrella" in page
+        assert "JFIF" in visit(*re.findall(r'src="(\S+\.jpg)"', page))
+        server.shutdown()

@@ -11,10 +11,12 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
+from config import Config
+from spotify import Sender, Spotify, Token
 from stand_in import StandIn
-from tests.conftest import Browser, Clock, MakeApp, needs
+from tests.conftest import CLIENT_ID, Browser, Clock, MakeApp, needs
 from tests.http2_spotify import TlsSpotify
 
 
@@ -45,7 +47,14 @@ def robin(make_app: MakeApp, tls: TlsSpotify) -> Browser:
     return browser
 
 
-def test_a_server_that_nobody_vouches_for_gets_no_secret(
+@pytest.fixture
+def mika(robin: Browser) -> Browser:
+    browser = robin.twin()
+    browser.log_in("mika")
+    return browser
+
+
+def test_server_with_a_foreign_certificate_gets_no_secret(
     make_app: MakeApp, tls: TlsSpotify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
@@ -54,41 +63,109 @@ def test_a_server_that_nobody_vouches_for_gets_no_secret(
 
 
 def test_over_http2_people_share_a_connection_but_no_token_request_does(
-    robin: Browser, tls: TlsSpotify, clock: Clock
+    robin: Browser, mika: Browser, tls: TlsSpotify, clock: Clock
 ) -> None:
-    mika = robin.twin()
-    mika.log_in("mika")
     for _ in range(3):
         assert robin.json()["title"] == "Song of robin"
         assert mika.json()["title"] == "Song of mika"
-        clock.advance(3)
-    connections = {(port, method) for port, method, _ in tls.asked}
+        clock.advance(40)
+    connections = {(it.port, it.method) for it in tls.asked}
     # Of GET, the first one shows that it could have been kept.
     assert sorted(method for _, method in connections) == ["GET"] * 2 + ["POST"] * 2
     assert len({port for port, _ in connections}) == 4
 
 
-@pytest.mark.parametrize("trick", ["go away", "vanish"])
-def test_a_connection_that_ends_between_two_calls_is_not_noticed(
+def test_connection_serves_one_person_where_http2_comes_and_goes(
+    robin: Browser, mika: Browser, tls: TlsSpotify, clock: Clock
+) -> None:
+    """As with servers that are not all alike."""
+    tls.asked.clear()
+    for _ in range(3):
+        for browser, protocol in ((robin, "h2"), (mika, "http/1.1")):
+            tls.context.set_alpn_protocols([protocol])
+            tls.tricks = ["go away"]
+            assert browser.json()["state"] == "playing"
+        clock.advance(40)
+    assert [":path" in it.headers for it in tls.asked] == [True, False] * 3
+    assert len({it.port for it in tls.asked}) == 6
+
+
+@pytest.mark.parametrize("trick", ["go away", "never mind", "refuse", "vanish"])
+def test_call_that_a_server_ends_goes_out_once_more_and_not_again(
     robin: Browser, tls: TlsSpotify, clock: Clock, trick: str
 ) -> None:
-    for what in ("", trick, ""):
-        tls.trick = what
-        assert robin.json()["state"] == "playing"
-        clock.advance(3)
+    """Once is not noticed; nor does it matter later."""
+    for times, state in ((0, "playing"), (1, "playing"), (9, None), (0, "playing")):
+        tls.tricks = [trick] * times
+        tls.asked.clear()
+        expected = "playing" if trick == "go away" else state  # that one has answered
+        assert robin.json().get("state") == expected
+        assert len(tls.asked) <= 2
+        clock.advance(40)
 
 
-def test_a_token_request_is_never_sent_twice(
-    robin: Browser, tls: TlsSpotify, clock: Clock
+GO_AWAY = GoAwayFrame(0, last_stream_id=0).serialize()
+REFUSED = RstStreamFrame(1, error_code=7).serialize()
+
+
+@pytest.mark.parametrize("trick", ["vanish", GO_AWAY, REFUSED])
+def test_token_request_is_never_sent_twice(
+    robin: Browser, tls: TlsSpotify, clock: Clock, trick: Any
 ) -> None:
     for _ in range(2):  # if ever, a connection is kept after these
         clock.advance(3600)
         assert robin.json()["state"] == "playing"
     clock.advance(3600)
     tls.asked.clear()
-    tls.trick = "vanish"
+    tls.tricks = [trick] * 9
     assert robin.json()["error"] == "unreachable"
-    assert [path for _, _, path in tls.asked] == ["/api/token"]
+    assert [it.path for it in tls.asked] == ["/api/token"]
+
+
+def test_connection_that_has_gone_silent_is_not_used_again(
+    make_app: MakeApp, tls: TlsSpotify, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One visit hears of it, and none after, whoever it is."""
+    monkeypatch.setattr("spotify.sender.CALL_SECONDS", 1.0)
+    robin = visitor(make_app, tls)
+    robin.log_in("robin")
+    mika = robin.twin()
+    mika.log_in("mika")
+    tls.tricks = ["silent"]
+    assert robin.json()["error"] == "unreachable"
+    clock.advance(40)
+    assert mika.json()["title"] == "Song of mika"
+    assert robin.json()["title"] == "Song of robin"
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("method", "sent", "body", "kind"),
+    [
+        ("POST", {}, "", "application/json"),
+        ("PUT", {"params": {"volume": "7"}}, "", "application/json"),
+        ("POST", {"json": {"id": "ü"}}, '{"id": "\\u00fc"}', "application/json"),
+        ("DELETE", {"json": {}}, "{}", "application/json"),
+        ("POST", {"data": {"a": "ü &"}}, "a=%C3%BC+%26", FORM),
+        ("PUT", {"content": "ü"}, "ü", "application/json"),
+    ],
+)
+def test_call_of_any_kind_leaves_nothing_to_the_next(
+    method: str, sent: Any, body: str, kind: str, tls: TlsSpotify, clock: Clock
+) -> None:
+    """Neither its method nor its body nor whose it was."""
+    config = Config(CLIENT_ID, api_url=tls.api_url)
+    spotify = Spotify(config, Sender(config, clock.monotonic))
+    robin, mika = (Token(it, None, 0, 0, True) for it in ("robin", "mika"))
+    for _ in range(2):
+        assert spotify.get(mika, "me")["id"] == "mika"
+        assert spotify.send(robin, method, "me/player", **sent)["id"] == "robin"
+        assert spotify.get(mika, "me")["id"] == "mika"
+    calls = [(it.method, it.body) for it in tls.asked]
+    assert calls == [("GET", ""), (method, body), ("GET", "")] * 2
+    assert tls.asked[1].headers["content-type"] == kind
 
 
 def frames(stream: int) -> dict[str, bytes]:
@@ -105,16 +182,14 @@ def frames(stream: int) -> dict[str, bytes]:
     ("kind", "stream"), [("answer", 1), ("answer", 2), ("body", 99), ("reset", 1)]
 )
 def test_frames_that_nobody_asked_for_reach_nobody(
-    robin: Browser, tls: TlsSpotify, clock: Clock, kind: str, stream: int
+    kind: str, stream: int, robin: Browser, mika: Browser, tls: TlsSpotify, clock: Clock
 ) -> None:
-    mika = robin.twin()
-    mika.log_in("mika")
     for _ in range(3):
-        tls.trick = frames(stream)[kind]
+        tls.tricks = [frames(stream)[kind]]
         assert robin.json().get("title") in ("Song of robin", None)
         last = mika.json().get("title")
         assert last in ("Song of mika", None)
-        clock.advance(20)
+        clock.advance(130)
     assert last == "Song of mika"
 
 

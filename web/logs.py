@@ -1,17 +1,16 @@
 """The log: one line for what people do and for what fails, and never a secret."""
 
 import logging
-import select
 import sys
 import time
 import traceback
-from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
-LONGEST_LINE = 4_000  # bytes
+from config import Config
+
 ROUTINE = ("main", "now_playing", "static", "healthz", "readyz")
 
 log = logging.getLogger("now_playing")
@@ -26,26 +25,10 @@ class App(Flask):
         log.error("%s at\n%s", exc_info[0].__name__, places)
 
 
-class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # Python 3.10
-    """Drops lines that nobody reads, instead of waiting until somebody does."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        # A pipe that select calls writable takes no more without waiting (PIPE_BUF).
-        line = super().format(record).encode("utf-8", "replace")
-        return line[:LONGEST_LINE].decode("utf-8", "ignore")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        writable = True
-        with suppress(OSError, ValueError, TypeError):  # not a file, or on Windows
-            writable = bool(select.select([], [self.stream], [], 0)[1])
-        if writable:
-            super().emit(record)
-
-
-def install(app: Flask) -> None:
+def init_app(app: Flask, config: Config) -> None:
     """Log each request, and log to stderr unless somebody has set that up already."""
     if not log.hasHandlers():
-        handler = StderrHandler(sys.stderr)
+        handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.propagate = False  # a server may set up the root later

@@ -17,84 +17,66 @@ from flask import (
 )
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
-from werkzeug.wrappers import Response as BaseResponse
 
 from config import DASHBOARD, Config
-from problems import KINDS, Problem, spread_out
-from users import Current
+from player import Current
+from problems import Problem
 
-from .security import cookie_name
+from . import security
 
 STATIC_SECONDS = 31_536_000  # static URLs change with the content
-NOTICE_SECONDS = 60
+STATIC = Path(__file__).parent.parent / "static"
 HTTP_PROBLEMS = {404: "not_found", 405: "method_not_allowed", 500: "server_error"}
 
 log = logging.getLogger("now_playing")
 
 
-class Pages:
-    """Every answer that has words in it. Errors become pages too, never tracebacks."""
+def static_url_path() -> str:
+    """Return where static files are: an address that changes with any of them."""
+    files = sorted(STATIC.iterdir())
+    content = b"".join(file.name.encode() + file.read_bytes() for file in files)
+    return f"/static/{hashlib.sha256(content).hexdigest()[:12]}"
 
-    def __init__(self, app: Flask, config: Config) -> None:
-        app.config["SEND_FILE_MAX_AGE_DEFAULT"] = STATIC_SECONDS
-        app.register_error_handler(Problem, _problem)
-        app.register_error_handler(HTTPException, _http_error)
-        _prepare_templates(app, config)
-        # A cookie of its own: another tab may change the session in the meantime.
-        self._notice: dict[str, Any] = {
-            "key": cookie_name(config, "now_playing_notice"),
-            "secure": config.secure,
-            "httponly": True,
-            "samesite": "Lax",
-        }
 
-    def welcome(self, problem_name: str | None = None) -> Response:
-        """Return the main page of somebody who is not logged in.
+def init_app(app: Flask, config: Config) -> None:
+    """Prepare the templates, and turn errors into pages, never tracebacks."""
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = STATIC_SECONDS
+    app.register_error_handler(Problem, _problem)
+    app.register_error_handler(HTTPException, _http_error)
+    _prepare_templates(app, config)
 
-        problem_name: what led here; else what notify() left, if anything.
-        """
-        left = request.cookies.get(self._notice["key"])
-        name = problem_name or left
-        notice = Problem(name) if name in KINDS else None
-        response = make_response(render_template("index.html", notice=notice))
-        if left and request.method == "GET":
-            response.delete_cookie(**self._notice)
-        return response
 
-    def notify(self, response: BaseResponse, error: str) -> BaseResponse:
-        """Let the next main page say what Spotify's login page came back with."""
-        name = "cancelled" if error == "access_denied" else "login_failed"
-        response.set_cookie(value=name, max_age=NOTICE_SECONDS, **self._notice)
-        return response
+def welcome(problem: Problem) -> str:
+    """Return the main page of somebody who is not, or no longer, logged in."""
+    if problem.name == "logged_out" and security.forget_unreadable_session():
+        problem = Problem("session_unknown")
+    notice = None if problem.name == "logged_out" else problem
+    return render_template("index.html", notice=notice)
 
-    def main(self, user_id: str, current: Current) -> str:
-        """Return the main page of somebody who is logged in."""
-        return render_template(
-            "index.html", user_id=user_id, account=current.account, **_player(current)
-        )
 
-    def player(self, current: Current) -> Response:
-        """Return what plays as JSON, or as the player's HTML if that is preferred."""
-        if not current.playing:
-            raise current.problem or Problem("unreachable")
-        if _wants_html():
-            return make_response(_player(current)["player"])
-        facts = current.playing.as_json()
-        return jsonify(**facts, poll_after_ms=_poll_after_ms(current))
+def main(user_id: str, current: Current) -> str:
+    """Return the main page of somebody who is logged in."""
+    return render_template(
+        "index.html", user_id=user_id, account=current.account, **_player(current)
+    )
+
+
+def player(user_id: str, current: Current) -> Response:
+    """Return what plays as JSON, or as the player's HTML if that is preferred."""
+    if current.problem or not current.playing:
+        raise current.problem or Problem("unreachable")
+    if _wants_html():
+        return make_response(_player(current)["player"])
+    facts = current.playing.as_json()
+    return jsonify(**facts, poll_after_ms=current.poll_after_ms)
 
 
 def _player(current: Current) -> dict[str, Any]:
     """Return the player's HTML, and what the page around it has to know."""
-    wait, title = _poll_after_ms(current), _tab_title(current)
+    wait, title = current.poll_after_ms, _tab_title(current)
     player = get_template_attribute("player.html", "player")
     html = player(current.playing, current.problem, wait, title)
     return {"player": html, "poll_after_ms": wait, "tab_title": title}
-
-
-def _poll_after_ms(current: Current) -> int:
-    if current.playing:
-        return spread_out(current.playing.poll_after_ms)
-    return current.problem.poll_after_ms if current.problem else 0
 
 
 def _tab_title(current: Current) -> str | None:
@@ -117,7 +99,7 @@ def _problem(problem: Problem) -> Response:
     if request.endpoint != "now_playing":
         response = make_response(render_template("problem.html", problem=problem))
     elif _wants_html():
-        current = Current(None, None, problem)
+        current = Current(None, None, problem, problem.poll_after_ms)
         response = make_response(_player(current)["player"])
     else:
         response = jsonify(
@@ -144,8 +126,7 @@ def _prepare_templates(app: Flask, config: Config) -> None:
     drawn = re.findall(r'id="(\w+)"', (folder / "glyphs.svg").read_text("utf-8"))
 
     def static(name: str) -> str:
-        version = hashlib.sha256((folder / name).read_bytes()).hexdigest()[:12]
-        return f"/static/{name}?v={version}"
+        return f"{app.static_url_path}/{name}"
 
     def glyph(name: str | None, otherwise: str = "trouble") -> Markup:
         return glyphs.get(name or "") or glyphs[otherwise]

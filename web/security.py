@@ -1,16 +1,14 @@
 """What every request has to pass, and what every answer carries."""
 
-import hashlib
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from secrets import token_urlsafe
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, redirect, request
-from flask.sessions import SecureCookieSessionInterface
-from itsdangerous import URLSafeSerializer
+from flask import Flask, current_app, redirect, request, session
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -21,40 +19,27 @@ from problems import Problem
 COOKIE_DAYS = 180  # Spotify ends every login after six months
 LARGEST_REQUEST = 16_384  # bytes of a body; nothing here needs one
 ANY_HOST = ("healthz", "readyz", "static")  # probes come by address
-GUARDED = ("main", "login", "callback", "logout")  # they use or change something
+
+LOGIN_STEPS = ("login", "callback", "logout")  # they change something
+
+View = TypeVar("View", bound=Callable[..., Any])
 
 log = logging.getLogger("now_playing")
 
 
-class CookieSession(SecureCookieSessionInterface):
-    """Flask's signed cookie, but with no time in it: clocks differ.
-
-    The store tells how old a login is.
-    """
-
-    def __init__(self, secret_key: str) -> None:
-        signer = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
-        self._serializer = URLSafeSerializer(
-            secret_key, self.salt, signer_kwargs=signer
-        )
-
-    def get_signing_serializer(self, app: Flask) -> Any:
-        return self._serializer
-
-
-def install(app: Flask, config: Config) -> None:
+def init_app(app: Flask, config: Config) -> None:
     """Check every request, and give every answer its headers."""
     app.url_map.merge_slashes = False  # or a redirect would repeat the query
     # As the OWASP session management cheat sheet has it.
     app.config.update(
-        SECRET_KEY=config.secret_key or token_urlsafe(),
-        SESSION_COOKIE_NAME=cookie_name(config, "now_playing"),
+        # The app's own, as cookies ignore ports.
+        SESSION_COOKIE_NAME="__Host-now_playing" if config.secure else "now_playing",
         SESSION_COOKIE_SECURE=config.secure,
         SESSION_COOKIE_SAMESITE="Lax",  # Strict would lose it at the callback
         SESSION_REFRESH_EACH_REQUEST=False,
+        ORIGIN=config.origin,
         PERMANENT_SESSION_LIFETIME=timedelta(days=COOKIE_DAYS),
     )
-    app.session_interface = CookieSession(str(app.secret_key))
     headers = _headers(config)
     app.wsgi_app = _with_headers(app.wsgi_app, headers)  # type: ignore[method-assign]
     own_hosts = _own_hosts(config.origin)
@@ -70,20 +55,53 @@ def install(app: Flask, config: Config) -> None:
         length = request.content_length or 0
         if length > LARGEST_REQUEST or "HTTP_TRANSFER_ENCODING" in environ:
             raise Problem("too_large")
-        if endpoint in GUARDED:
-            _check_intent(endpoint, config.origin)
+        _refuse_what_no_person_wants(endpoint)
         return None
 
 
-def argument(name: str) -> str:
+def query_argument(name: str) -> str:
     """Return a query argument, empty unless it is there exactly once."""
     values = request.args.getlist(name)
     return values[0] if len(values) == 1 else ""
 
 
-def cookie_name(config: Config, name: str) -> str:
-    """Return a cookie's full name, which is the app's own, as cookies ignore ports."""
-    return f"__Host-{name}" if config.secure else name
+def forget_unreadable_session() -> bool:
+    """Tell whether the browser's session can't be read, as after a restart; drop it."""
+    unreadable = current_app.config["SESSION_COOKIE_NAME"] in request.cookies
+    if unreadable := unreadable and not session:
+        session.clear()
+    return unreadable
+
+
+def from_own_pages(view: View) -> View:
+    """Refuse what another site has sent: for a route that changes something."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        headers, origin = request.headers, current_app.config["ORIGIN"]
+        source = headers.get("Origin") or headers.get("Referer") or origin
+        scheme, _, rest = source.partition("://")
+        own = f"{scheme}://{rest.partition('/')[0]}".lower() == origin
+        # Older browsers do not send Sec-Fetch-Site, and others than browsers neither.
+        site = headers.get("Sec-Fetch-Site", "same-origin" if own else "")
+        if site not in ("same-origin", "none"):
+            raise Problem("cross_site")
+        return view(*args, **kwargs)
+
+    return guarded  # type: ignore[return-value]
+
+
+def _refuse_what_no_person_wants(endpoint: str | None) -> None:
+    """Refuse prefetches, and logins that begin in a picture or a frame."""
+    headers, rule = request.headers, request.url_rule
+    if request.method == "HEAD" and rule and endpoint in LOGIN_STEPS:
+        raise MethodNotAllowed(sorted((rule.methods or set()) - {"HEAD"}))
+    purposes = (headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Moz"))
+    if endpoint not in ANY_HOST and any("prefetch" in it for it in purposes):
+        raise Problem("cross_site")
+    destination = headers.get("Sec-Fetch-Dest", "document")
+    if endpoint in ("login", "callback") and destination != "document":
+        raise Problem("cross_site")
 
 
 def _own_hosts(origin: str) -> set[str]:
@@ -112,26 +130,6 @@ def _move_to_own_host(config: Config, host: str) -> BaseResponse:
     query = quote(request.query_string, "=&%+")
     path = quote(request.path) + (query and f"?{query}")
     return redirect(config.origin + path, 307)
-
-
-def _check_intent(endpoint: str | None, origin: str) -> None:
-    """Refuse what did not come from a person who wants it."""
-    headers = request.headers
-    if request.method == "HEAD" and endpoint != "main" and request.url_rule:
-        raise MethodNotAllowed(sorted((request.url_rule.methods or set()) - {"HEAD"}))
-    purposes = (headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Moz"))
-    wanted = not any("prefetch" in purpose for purpose in purposes)
-    if endpoint in ("login", "callback"):
-        wanted &= headers.get("Sec-Fetch-Dest", "document") == "document"
-    if endpoint == "logout":
-        source = headers.get("Origin") or headers.get("Referer") or origin
-        scheme, _, rest = source.partition("://")
-        own = f"{scheme}://{rest.partition('/')[0]}".lower() == origin
-        # Older browsers do not send Sec-Fetch-Site, and others than browsers neither.
-        site = headers.get("Sec-Fetch-Site", "same-origin" if own else "")
-        wanted &= site in ("same-origin", "none")
-    if not wanted:
-        raise Problem("cross_site")
 
 
 def _headers(config: Config) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from importlib import import_module
 from ipaddress import ip_address
@@ -15,6 +16,8 @@ from urllib.parse import urlsplit
 
 from addresses import port_of
 from config import DASHBOARD, DEMO_CLIENT_ID, DOTENV, Config, ConfigError, read_environ
+from player import MOST_WAITING, User
+from store.file import FileStore
 
 from .hints import hints
 
@@ -40,7 +43,8 @@ def main() -> int:
             os.environ["SPOTIFY_CLIENT_ID"] = DEMO_CLIENT_ID
         config = Config.from_env(read_environ(os.environ))
         _check_port(config)
-        # LOGINS_FILE: open_store(config, User, time).close(), which may raise.
+        if config.logins_file and not config.demo:  # else the worker would find out
+            FileStore(config.logins_file, User, time).close()
         _say(greeting(config))
         _serve(config)
     except ConfigError as error:
@@ -103,8 +107,8 @@ def _serve(config: Config) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_SECONDS,
         # Enough for all who may wait: four for each call to the API, a quarter of that
-        # for logins and for refreshes each, and two for others of the same person.
-        blocking_threads=8 * config.threads + SPARE_THREADS,
+        # for logins and for refreshes each, and who waits for another visit.
+        blocking_threads=6 * config.threads + 8 + MOST_WAITING + SPARE_THREADS,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(max_buffer_size=HEADER_BYTES),
         backpressure=min(MOST_CONNECTIONS, files // 2),  # or Spotify gets none

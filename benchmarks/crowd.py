@@ -1,0 +1,29 @@
+"""The app with a crowd in its store."""
+
+import os
+import sys
+import time
+from secrets import token_urlsafe
+
+from flask import Flask
+
+from app import create_app
+from config import Config, read_environ
+from player import User
+from spotify import Token
+from spotify.client import Account
+from store.memory import MemoryStore
+from web.server import SWITCH_SECONDS
+
+sys.setswitchinterval(SWITCH_SECONDS)  # as the app has it
+
+
+def create_crowded_app() -> Flask:
+    """Return the app with CROWD people logged in, each with strings of their own."""
+    config = Config.from_env(read_environ(os.environ))
+    store: MemoryStore[User] = MemoryStore(time.monotonic)
+    for name in map(str, range(int(os.environ["CROWD"]))):
+        access, refresh, now = token_urlsafe(155), token_urlsafe(98), time.time()
+        token = Token(access, refresh, now + 3600, now, True)
+        store.users.put(token_urlsafe(24), User(token, Account(name, name)))
+    return create_app(config, store)

@@ -1,0 +1,128 @@
+"""When Spotify is worth asking again, in seconds after its last answer.
+
+Spotify counts an app's calls by the day, so every call has to tell something new.
+`unchanged` is always how long the answer has been like this (see goes_on). `pace`
+stretches the waits, so that a day's calls last for the day (see spotify/quota.py).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import NamedTuple
+
+from problems import KINDS
+from spotify.playback import NowPlaying
+
+FRESH = 2.0  # an answer so young serves those who look, too
+
+# People skip early in a track: a quarter within 5 s, a third within 30 s. So the
+# further it has come, the longer it is likely to go on.
+PROGRESSES = 2
+SHORTEST, LONGEST = 5.0, 30.0  # between a skip and the page that shows it
+# The next track is there when this one ends, but Spotify takes a moment to say so.
+AFTER_END = 0.8
+NEAR_END = 3.0  # a call so close before the end would tell little
+STILL_AT_END = 2.0  # a late start of the next track; or a player that was closed
+# A pause is often short, or else long: so is the silence after the music.
+IDLE = {"paused": (15.0, 60.0), "nothing": (30.0, 120.0), "unknown": (30.0, 120.0)}
+# At the slowest pace music would begin up to 40 minutes before a screen shows it. So a
+# pause that has just begun is not stretched as far, and no silence beyond 7 minutes.
+MOST_STRETCHED, LONGEST_IDLE = 8, 420.0
+AD = 10.0  # ads take 15 to 30 s, and don't say how long
+LONGEST_PROBLEM = 120.0  # most outages that last this long last for hours
+# Up to so much more at random, so that a crowd comes back spread out.
+SPREAD, SPREAD_AT_END = 0.08, 0.6
+
+
+class Answer(NamedTuple):
+    """What Spotify last said of a person: what plays, or the name of a problem.
+
+    In seconds by the monotonic clock: when that was, since when it says so, and when it
+    is worth asking again.
+    """
+
+    playing: NowPlaying | None = None
+    problem: str = ""
+    at: float = float("-inf")
+    since: float = 0.0
+    due: float = float("-inf")
+
+    def serves(self, now: float, look: bool) -> bool:
+        """Tell whether Spotify need not be asked. look: for somebody who looks."""
+        return now < (min(self.at + FRESH, self.due) if look else self.due)
+
+    def next(
+        self, playing: NowPlaying | None, problem: str, now: float, pace: float
+    ) -> Answer:
+        """Return the answer that follows this one."""
+        if playing and self.playing:
+            same = goes_on(self.playing, playing)
+        else:
+            same = playing is None and problem == self.problem
+        since = self.since if same else now
+        if playing:
+            wait = next_wait(playing, now - since, pace)
+        else:
+            wait = problem_wait(KINDS[problem].poll_after, now - since, pace)
+        return Answer(playing, problem, now, since, now + wait)
+
+
+def next_wait(playing: NowPlaying, unchanged: float, pace: float) -> float:
+    """Return wait_seconds, and a little more at random."""
+    wait = wait_seconds(playing, unchanged, pace)
+    later = wait * random.uniform(1, 1 + SPREAD)
+    left = seconds_left(playing)
+    if left is not None and wait <= left + AFTER_END <= later:
+        return left + AFTER_END + random.uniform(0, SPREAD_AT_END)
+    return later
+
+
+def wait_seconds(playing: NowPlaying, unchanged: float, pace: float) -> float:
+    """Return how long an answer of Spotify's serves, before anything at random."""
+    if playing.state == "playing":
+        return _while_playing(playing, unchanged, pace)
+    least, most = IDLE.get(playing.state, (AD, AD))
+    wait = pace * min(max(unchanged, least), most)
+    return min(wait, max(unchanged, MOST_STRETCHED * least), LONGEST_IDLE)
+
+
+def problem_wait(least: float, unchanged: float, pace: float) -> float:
+    """Return how long to leave Spotify alone after a problem: ever longer, up to 2 min.
+
+    least: the wait that the kind of problem has of its own.
+    """
+    return pace * max(least, min(unchanged, LONGEST_PROBLEM))
+
+
+def seconds_left(playing: NowPlaying) -> float | None:
+    """Return the seconds until the end; 0 past it, None if nobody knows."""
+    if playing.progress_ms is None or not playing.duration_ms:
+        return None
+    return max(playing.duration_ms - playing.progress_ms, 0) / 1000
+
+
+def goes_on(before: NowPlaying, now: NowPlaying) -> bool:
+    """Tell whether a new answer says nothing new, so that `unchanged` goes on counting.
+
+    That is the same item in the same state, not started again, nor now past its end.
+    """
+    if replace(before, progress_ms=now.progress_ms) != now:
+        return False
+    if (seconds_left(before) == 0) != (seconds_left(now) == 0):
+        return False
+    back = (before.progress_ms or 0) - (now.progress_ms or 0)
+    return back < 1000  # a little less than before is not a new start
+
+
+def _while_playing(playing: NowPlaying, unchanged: float, pace: float) -> float:
+    left, progress = seconds_left(playing), playing.progress_ms
+    if left == 0:
+        return pace * min(STILL_AT_END + unchanged, LONGEST)
+    likely = PROGRESSES * (unchanged if progress is None else progress / 1000)
+    wait = pace * min(max(likely, SHORTEST), LONGEST)
+    if left is None or wait <= left - NEAR_END * pace:
+        return wait
+    # A position can stand still just before the end, for hours.
+    overdue = unchanged - (playing.duration_ms or 0) / 1000
+    return max(left + AFTER_END, pace * min(overdue, LONGEST))

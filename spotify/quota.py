@@ -1,0 +1,89 @@
+"""Spotify's daily limit: the calls of the last 24 hours, and the pace they leave."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from cachetools import TTLCache
+
+DAY, HOUR = 86_400, 3_600  # seconds
+# Spotify publishes no number. People report being refused after 600 to 1,400 calls.
+USUAL_LIMIT = 1_000
+MOST_PEOPLE = 5  # in Spotify's Development Mode, which alone has a daily limit
+# Less than what was refused; but other apps may have made some of the day's calls.
+LEARNED_SHARE, LEAST_LEARNED = 0.9, 200
+# The pace is slowest (30 s become 10 minutes) when so much of the limit is spent: the
+# ends of tracks are met at any pace, and the rest is for them.
+SLOWEST, SPENT = 20, 0.9
+
+log = logging.getLogger("now_playing")
+
+
+class DailyCalls:
+    """The calls of this process to Spotify's API in the last 24 hours.
+
+    limit: for all workers together; 0: none; None: the usual one, as long as few people
+    use the app. clock: monotonic, in seconds.
+    """
+
+    def __init__(
+        self, limit: int | None, workers: int, clock: Callable[[], float]
+    ) -> None:
+        self._limit = max(limit // workers, 1) if limit else limit
+        self._usual, self._clock = USUAL_LIMIT // workers, clock
+        self._calls: deque[list[int]] = deque()  # [second, calls in it]
+        self._count, self._logged_at = 0, clock()
+        self._people: TTLCache[str, None] = TTLCache(MOST_PEOPLE + 1, DAY, clock)
+        self._lock = threading.Lock()
+
+    def add(self) -> None:
+        """Count a call that goes out, and log the count once an hour."""
+        with self._lock:
+            now = int(self._clock())
+            if not self._calls or self._calls[-1][0] != now:
+                self._calls.append([now, 0])
+            self._calls[-1][1] += 1
+            self._count += 1
+            if now - self._logged_at >= HOUR:
+                self._logged_at = now
+                count = self._recent()
+                log.info("calls to Spotify's API in the last 24 hours: %d", count)
+
+    def seen(self, person_id: str) -> None:
+        """Note that this person uses the app."""
+        with self._lock:
+            self._people[person_id] = None
+
+    def learn(self) -> None:
+        """Set the limit by a call that Spotify has just refused with QUOTA_EXCEEDED."""
+        count = self.count
+        learned = max(int(LEARNED_SHARE * count), LEAST_LEARNED)
+        self._limit = min(learned, self._limit or learned)
+        text = "Spotify's daily limit ended after %d calls: the app's is %d from now on"
+        log.warning(text, count, self._limit)
+
+    @property
+    def count(self) -> int:
+        """The calls of the last 24 hours, to the second."""
+        with self._lock:
+            return self._recent()
+
+    @property
+    def limit(self) -> int:
+        """The calls that this process should make at most in 24 hours; 0: no limit."""
+        if self._limit is not None:
+            return self._limit
+        with self._lock:
+            return self._usual if len(self._people) <= MOST_PEOPLE else 0
+
+    @property
+    def pace(self) -> float:
+        """How many times as long to wait, so that the calls last for the day."""
+        limit = SPENT * self.limit
+        return 1 / max(1 - self.count / limit, 1 / SLOWEST) if limit else 1.0
+
+    def _recent(self) -> int:
+        while self._calls and self._calls[0][0] <= int(self._clock()) - DAY:
+            self._count -= self._calls.popleft()[1]
+        return self._count

@@ -1,0 +1,208 @@
+"""When Spotify is asked again: the table, and a day's calls that last for the day."""
+
+from __future__ import annotations
+
+import logging
+import random
+from statistics import fmean
+
+import pytest
+
+from benchmarks.day import App, ask, listen
+from schedule import goes_on, next_wait, problem_wait, wait_seconds
+from spotify.playback import NowPlaying
+from spotify.quota import DAY, HOUR, DailyCalls
+from tests.conftest import Clock
+
+
+def playing(seconds: float | None = 0, length: int | None = 200) -> NowPlaying:
+    """Return a track at so many seconds of its length."""
+    progress = None if seconds is None else int(1000 * seconds)
+    duration = None if length is None else 1000 * length
+    return NowPlaying("playing", progress_ms=progress, duration_ms=duration)
+
+
+PAUSED, NOTHING, UNKNOWN, AD = map(NowPlaying, ("paused", "nothing", "unknown", "ad"))
+WAITS = [
+    # (what, unchanged, pace, seconds to wait)
+    *((playing(at), 9, 1, wait) for at, wait in ((0, 5), (1, 5), (10, 20), (60, 30))),
+    *((playing(at), 9, 1, wait) for at, wait in ((120, 30), (167, 30), (168, 32.8))),
+    *((playing(at), 9, 1, wait) for at, wait in ((175, 25.8), (190, 10.8), (199, 1.8))),
+    *((playing(at, None), 9, 1, wait) for at, wait in ((1, 5), (10, 20), (None, 18))),
+    *((playing(200), for_, 1, for_ + 2) for for_ in (0, 2, 6, 14, 28)),
+    (playing(200), 50, 1, 30),
+    (playing(200), 2, 4, 16),
+    # The pace, which leaves the end alone.
+    (playing(10), 9, 2, 40),
+    (playing(130), 9, 2, 60),
+    (playing(135), 9, 2, 65.8),
+    (playing(10), 9, 20, 190.8),
+    (playing(190), 9, 20, 10.8),
+    # A position that stands still just before the end, of a player that is gone.
+    *((playing(199.5), for_, 1, wait) for for_, wait in ((200, 1.3), (210, 10))),
+    (playing(199.5), 900, 2, 60),
+    *((PAUSED, for_, 1, wait) for for_, wait in ((0, 15), (40, 40), (99, 60))),
+    *((UNKNOWN, for_, 1, wait) for for_, wait in ((0, 30), (70, 70), (999, 120))),
+    *((NOTHING, for_, 1, wait) for for_, wait in ((0, 30), (70, 70), (999, 120))),
+    *((NOTHING, for_, 2, wait) for for_, wait in ((0, 60), (70, 140), (999, 240))),
+    # At a slow pace short silences are still found.
+    *((PAUSED, for_, 20, wait) for for_, wait in ((0, 120), (200, 200), (999, 420))),
+    *((NOTHING, for_, 20, wait) for for_, wait in ((0, 240), (300, 300), (999, 420))),
+    (AD, 0, 1, 10),
+    (AD, 99, 2, 20),
+]
+
+
+@pytest.mark.parametrize(("what", "unchanged", "pace", "wait"), WAITS)
+def test_wait_is_the_tables(
+    what: NowPlaying, unchanged: float, pace: float, wait: float
+) -> None:
+    assert wait_seconds(what, unchanged, pace) == pytest.approx(wait)
+    later = [next_wait(what, unchanged, pace) - wait for _ in range(50)]
+    at_end = wait == pytest.approx(200.8 - (what.progress_ms or 0) / 1000)
+    assert 0 <= min(later) < max(later) <= (0.6 if at_end else 0.08 * wait) + 1e-9
+
+
+def test_random_part_of_a_long_wait_does_not_lead_past_the_end() -> None:
+    waits = [next_wait(playing(15, 680), 300, 20) for _ in range(200)]
+    assert 600 <= min(waits) < 665
+    assert max(waits) <= 665 + 0.8 + 0.6
+
+
+def test_problem_that_lasts_is_tried_less_and_less() -> None:
+    waits = [problem_wait(15, for_, 1) for for_ in (0, 15, 30, 60, 120, 999)]
+    assert waits == [15, 15, 30, 60, 120, 120]
+    assert problem_wait(300, 999, 2) == 600
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (playing(10), playing(30), True),
+        (playing(10.5), playing(10), True),  # not to the millisecond
+        (playing(150), playing(3), False),  # once more
+        (playing(150), playing(200), False),  # now past its end
+        (playing(200), playing(200), True),
+        (playing(10), playing(10, 300), False),
+        (playing(None), playing(None), True),
+        (NOTHING, NOTHING, True),
+        (PAUSED, NOTHING, False),
+    ],
+)
+def test_answer_goes_on_or_is_news(
+    before: NowPlaying, now: NowPlaying, expected: bool
+) -> None:
+    assert goes_on(before, now) is expected
+
+
+# ---- The calls of a day
+
+
+def test_calls_are_counted_for_24_hours_to_the_second(clock: Clock) -> None:
+    calls = DailyCalls(0, 1, clock.monotonic)
+    for _ in range(90):
+        calls.add()
+        calls.add()
+        clock.advance(DAY / 60)  # so that each time 60 are of the last 24 hours
+    assert calls.count == 2 * 59
+    clock.advance(DAY / 60 - 1)
+    assert calls.count == 2 * 59
+    clock.advance(1)
+    assert calls.count == 2 * 58
+    clock.advance(DAY)
+    assert calls.count == 0
+
+
+def spend(calls: DailyCalls, count: int) -> DailyCalls:
+    for _ in range(count):
+        calls.add()
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("limit", "spent", "pace"),
+    [
+        (100, 0, 1),
+        (100, 45, 2),
+        (100, 70, 4.5),
+        (100, 90, 20),
+        (100, 150, 20),
+        (0, 9_999, 1),
+        (None, 450, 2),
+    ],
+)
+def test_pace_slows_down_as_the_limit_comes_near(
+    limit: int | None, spent: int, pace: float, clock: Clock
+) -> None:
+    calls = spend(DailyCalls(limit, 1, clock.monotonic), spent)
+    assert calls.pace == pytest.approx(pace)
+
+
+def test_limit_is_shared_by_workers(clock: Clock) -> None:
+    limits = [DailyCalls(it, 4, clock.monotonic).limit for it in (1000, None, 0, 3)]
+    assert limits == [250, 250, 0, 1]
+
+
+def test_more_than_five_people_in_a_day_have_no_limit_unless_it_is_set(
+    clock: Clock,
+) -> None:
+    usual, fixed = (DailyCalls(it, 1, clock.monotonic) for it in (None, 300))
+    for name in "abcdeabcdefgh":
+        usual.seen(name)
+        fixed.seen(name)
+        assert (usual.limit, fixed.limit) == (0 if name in "fgh" else 1000, 300)
+    clock.advance(DAY + 1)
+    assert usual.limit == 1000
+
+
+def test_limit_is_learned_from_spotify(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = spend(DailyCalls(None, 1, clock.monotonic), 800)
+    calls.learn()
+    assert "after 800 calls: the app's is 720" in caplog.text
+    for name in "abcdef":
+        calls.seen(name)
+    assert (calls.limit, calls.pace) == (720, 20)
+    few = spend(DailyCalls(0, 1, clock.monotonic), 10)
+    few.learn()
+    assert few.limit == 200
+    fixed = spend(DailyCalls(500, 1, clock.monotonic), 800)
+    fixed.learn()
+    assert fixed.limit == 500
+
+
+def test_log_says_the_count_once_an_hour_if_calls_go_out(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "now_playing")
+    calls = DailyCalls(None, 1, clock.monotonic)
+    for _ in range(8):
+        spend(calls, 5)
+        clock.advance(HOUR / 4)
+    clock.advance(20 * HOUR)
+    assert [record.args for record in caplog.records] == [(21,)]
+    calls.add()
+    assert [record.args for record in caplog.records] == [(21,), (41,)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "hours", "length", "most", "late"),
+    [
+        (0, 14, 210, 3_000, 1.5),
+        (None, 4, 210, 1_000, 3),
+        (None, 14, 210, 1_000, 3),
+        (None, 14, 105, 1_150, 8),  # short tracks
+        (500, 4, 210, 600, 5),
+        (500, 14, 210, 750, 5),
+    ],
+)
+def test_days_of_music_stay_within_the_limit_and_ends_are_known_at_once(
+    limit: int | None, hours: int, length: int, most: int, late: float
+) -> None:
+    """hours: of music in a day. late: the most seconds in the mean."""
+    random.seed(1)
+    calls, hourly, seconds = ask(listen(hours, length), App(limit), [])
+    assert calls <= most
+    assert hourly < 150
+    assert fmean(seconds["end"]) < late
