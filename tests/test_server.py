@@ -308,6 +308,20 @@ def test_a_worker_that_is_killed_comes_back_and_logins_are_kept(
             answers += 1
 
 
+def test_file_of_logins_outlives_a_kill_and_serves_one_process(
+    start: Start, spotify: StandIn, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "logins.db")
+    server = start(LOGINS_FILE=file)
+    browser = Browser(server.website, spotify)
+    browser.log_in()
+    said = refused(2, SPOTIFY_CLIENT_ID=CLIENT_ID, LOGINS_FILE=file)
+    assert re.search(r"\n  - LOGINS_FILE .*: name another", said)
+    server.process.kill()
+    again = start(LOGINS_FILE=file)
+    assert browser.tab(again.website).json()["state"] == "playing"
+
+
 # ---- Many at once
 
 
