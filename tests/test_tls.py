@@ -95,20 +95,20 @@ def test_call_that_a_server_ends_goes_out_once_more_and_not_again(
     robin: Browser, tls: TlsSpotify, clock: Clock, trick: str
 ) -> None:
     """Once is not noticed; nor does it matter later."""
-    for times, state in ((0, "playing"), (1, "playing"), (9, None), (0, "playing")):
+    for times in (0, 1, 9, 0):
         tls.tricks = [trick] * times
         tls.asked.clear()
-        expected = "playing" if trick == "go away" else state  # that one has answered
-        assert robin.json().get("state") == expected
+        # Who goes away after the answer has answered.
+        fine = times < 9 or trick == "go away"
+        assert robin.json().get("state") == ("playing" if fine else None)
         assert len(tls.asked) <= 2
         clock.advance(40)
 
 
 GO_AWAY = GoAwayFrame(0, last_stream_id=0).serialize()
-REFUSED = RstStreamFrame(1, error_code=7).serialize()
 
 
-@pytest.mark.parametrize("trick", ["vanish", GO_AWAY, REFUSED])
+@pytest.mark.parametrize("trick", ["vanish", GO_AWAY])
 def test_token_request_is_never_sent_twice(
     robin: Browser, tls: TlsSpotify, clock: Clock, trick: Any
 ) -> None:
@@ -138,18 +138,18 @@ def test_connection_that_has_gone_silent_is_not_used_again(
     assert robin.json()["title"] == "Song of robin"
 
 
-FORM = "application/x-www-form-urlencoded"
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 
 @pytest.mark.parametrize(
     ("method", "sent", "body", "kind"),
     [
-        ("POST", {}, "", "application/json"),
-        ("PUT", {"params": {"volume": "7"}}, "", "application/json"),
-        ("POST", {"json": {"id": "ü"}}, '{"id": "\\u00fc"}', "application/json"),
-        ("DELETE", {"json": {}}, "{}", "application/json"),
+        ("POST", {}, "", JSON),
+        ("PUT", {"params": {"volume": "7"}}, "", JSON),
+        ("POST", {"json": {"id": "ü"}}, '{"id": "\\u00fc"}', JSON),
+        ("DELETE", {"json": {}}, "{}", JSON),
         ("POST", {"data": {"a": "ü &"}}, "a=%C3%BC+%26", FORM),
-        ("PUT", {"content": "ü"}, "ü", "application/json"),
+        ("PUT", {"content": "ü"}, "ü", JSON),
     ],
 )
 def test_call_of_any_kind_leaves_nothing_to_the_next(
