@@ -61,7 +61,6 @@ ODD: dict[str, Failure] = {  # and none of it is an answer
     "gzip that is none": zipped(PLAYS),
     "gzip cut": zipped(GZIP[:-20]),
     "gzip cut in its header": zipped(GZIP[:9]),
-    "gzip with a bad sum": zipped(GZIP[:-8] + b"\0" * 8),
     "gzip bomb": zipped(gzip.compress(PLAYS + b" " * 20_000_000, 1)),
     "gzip, then more than a lot": zipped(GZIP + b" " * 1_000_000),
     "gzip of nothing, for ever": endless(
@@ -77,16 +76,12 @@ ODD: dict[str, Failure] = {  # and none of it is an answer
     "no answer": b"",
     "deep list": sized(b"[" * 200_000),
     "bad UTF-8": sized(b'{"item": {"name": "\xff\xfe\xed\xa0\x80"}}'),
-    "BOM alone": sized(b"\xef\xbb\xbf"),
     "blanks": sized(b" \n "),
     "NaN": sized(b"NaN"),
-    "empty string": sized(b'""'),
 }
 SLOW: dict[str, Failure | str] = {  # only a deadline ends these
     "hang": "hang",
-    "body drips": dripping(
-        raw(b"Content-Length: %d" % (len(PLAYS) + 500), body=PLAYS), b" "
-    ),
+    "body drips": dripping(raw(b"Content-Length: 900", body=PLAYS), b" "),
     "headers drip": dripping(OK, b"X-More: a\r\n", b"\r\n" + PLAYS),
 }
 
