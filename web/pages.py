@@ -3,8 +3,11 @@
 import hashlib
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+from unicodedata import east_asian_width
+from urllib.parse import urlsplit
 
 from flask import (
     Flask,
@@ -14,95 +17,114 @@ from flask import (
     make_response,
     render_template,
     request,
+    session,
 )
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
-from werkzeug.wrappers import Response as BaseResponse
 
-from config import DASHBOARD, Config
-from problems import KINDS, Problem, spread_out
+from config import DASHBOARD, Config, is_local, port_of
+from problems import Problem
+from spotify.playback import NowPlaying
 from users import Current
 
-from .security import cookie_name
-
-STATIC_SECONDS = 31_536_000  # static URLs change with the content
-NOTICE_SECONDS = 60
+STATIC = Path(__file__).parent.parent / "static"
+STATIC_SECONDS = 31_536_000  # the address of static files changes with their content
+RELOAD_MS = 15_000  # for problem pages that pass, unless the problem says when
 HTTP_PROBLEMS = {404: "not_found", 405: "method_not_allowed", 500: "server_error"}
+LOGIN_PROBLEMS = ("cancelled", "login_failed", "code_refused", "invalid_state")
+LENGTHS = (16, 32, 64, 120)  # of titles, in columns; without JavaScript these count
+
+KNOWN_KINDS = (None, "track", "episode", "chapter", "local")
 
 log = logging.getLogger("now_playing")
 
 
-class Pages:
-    """Every answer that has words in it. Errors become pages too, never tracebacks."""
+class View(NamedTuple):
+    """What the player shows.
 
-    def __init__(self, app: Flask, config: Config) -> None:
-        app.config["SEND_FILE_MAX_AGE_DEFAULT"] = STATIC_SECONDS
-        app.register_error_handler(Problem, _problem)
-        app.register_error_handler(HTTPException, _http_error)
-        _prepare_templates(app, config)
-        # A cookie of its own: another tab may change the session in the meantime.
-        self._notice: dict[str, Any] = {
-            "key": cookie_name(config, "now_playing_notice"),
-            "secure": config.secure,
-            "httponly": True,
-            "samesite": "Lax",
-        }
+    state: of what plays, or the problem's name. name: what the tab says. track: what
+    plays, if that has a title. length: of the title, from 0 to 4.
+    """
 
-    def welcome(self, problem_name: str | None = None) -> Response:
-        """Return the main page of somebody who is not logged in.
-
-        problem_name: what led here; else what notify() left, if anything.
-        """
-        left = request.cookies.get(self._notice["key"])
-        name = problem_name or left
-        notice = Problem(name) if name in KINDS else None
-        response = make_response(render_template("index.html", notice=notice))
-        if left and request.method == "GET":
-            response.delete_cookie(**self._notice)
-        return response
-
-    def notify(self, response: BaseResponse, error: str) -> BaseResponse:
-        """Let the next main page say what Spotify's login page came back with."""
-        name = "cancelled" if error == "access_denied" else "login_failed"
-        response.set_cookie(value=name, max_age=NOTICE_SECONDS, **self._notice)
-        return response
-
-    def main(self, user_id: str, current: Current) -> str:
-        """Return the main page of somebody who is logged in."""
-        return render_template(
-            "index.html", user_id=user_id, account=current.account, **_player(current)
-        )
-
-    def player(self, current: Current) -> Response:
-        """Return what plays as JSON, or as the player's HTML if that is preferred."""
-        if not current.playing:
-            raise current.problem or Problem("unreachable")
-        if _wants_html():
-            return make_response(_player(current)["player"])
-        facts = current.playing.as_json()
-        return jsonify(**facts, poll_after_ms=_poll_after_ms(current))
+    state: str
+    poll_after_ms: int
+    name: str = "Now Playing"
+    track: NowPlaying | None = None
+    length: int = 0
+    unknown_kind: str | None = None
+    problem: Problem | None = None
 
 
-def _player(current: Current) -> dict[str, Any]:
-    """Return the player's HTML, and what the page around it has to know."""
-    wait, title = _poll_after_ms(current), _tab_title(current)
-    player = get_template_attribute("player.html", "player")
-    html = player(current.playing, current.problem, wait, title)
-    return {"player": html, "poll_after_ms": wait, "tab_title": title}
+def init_app(app: Flask, config: Config) -> None:
+    """Give templates what they name, and let every error be a page."""
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = STATIC_SECONDS
+    app.register_error_handler(Problem, _problem)
+    app.register_error_handler(HTTPException, _http_error)
+    # Jinja evaluates a filter of a constant once, when it compiles the template.
+    glyph = _glyph_filter(f"{app.static_url_path}/glyphs.svg")
+    app.jinja_env.filters.update(glyph=glyph, clock=_clock)
+    origin = urlsplit(config.origin)
+    app.jinja_env.globals.update(
+        dashboard=DASHBOARD,
+        demo=config.demo,
+        is_local=is_local(origin),
+        origin=config.origin,
+        port=port_of(origin),
+        redirect_uri=config.redirect_uri,
+        static=app.static_url_path,
+    )
 
 
-def _poll_after_ms(current: Current) -> int:
-    if current.playing:
-        return spread_out(current.playing.poll_after_ms)
-    return current.problem.poll_after_ms if current.problem else 0
+def static_url_path() -> str:
+    """Return the address of static files, which changes with any of them."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return f"/static/{digest.hexdigest()[:12]}"
 
 
-def _tab_title(current: Current) -> str | None:
-    now = current.playing
-    if now is None or now.state not in ("playing", "paused"):
-        return None
-    title = f"⏸ {now.title}" if now.state == "paused" else now.title
-    return " – ".join(filter(None, [title, ", ".join(link.name for link in now.by)]))
+def welcome(problem: Problem | None = None) -> str:
+    """Return the main page of somebody who is not logged in, and say why, if given."""
+    return render_template("index.html", notice=problem)
+
+
+def main(user_id: str, current: Current) -> str:
+    """Return the main page of somebody who is logged in."""
+    view = _view(current)
+    player = _player(view, user_id)
+    facts = {"user_id": user_id, "account": current.account, "view": view}
+    return render_template("index.html", player=player, **facts)
+
+
+def player(user_id: str, current: Current) -> Response:
+    """Return what plays as JSON, or as the player's HTML if that is preferred.
+
+    Raises Problem if there is one.
+    """
+    if not current.playing:
+        raise current.problem or Problem("unreachable")
+    if _wants_html():
+        return make_response(_player(_view(current), user_id))
+    facts = current.playing.as_json()
+    return jsonify(**facts, poll_after_ms=current.poll_after_ms)
+
+
+def _player(view: View, user_id: str | None) -> str:
+    html: str = get_template_attribute("player.html", "player")(view, user_id)
+    return html
+
+
+def _view(current: Current) -> View:
+    now, wait = current.playing, current.poll_after_ms
+    if now is None:
+        problem = current.problem or Problem("unreachable")
+        return View(problem.error, wait, problem=problem)
+    if now.title is None or now.state not in ("playing", "paused"):
+        kind = None if now.kind in KNOWN_KINDS else now.kind
+        return View(now.state, wait, unknown_kind=kind)
+    name = " – ".join(filter(None, [now.title, ", ".join(it.name for it in now.by)]))
+    columns = sum(1 + (east_asian_width(letter) in "WF") for letter in now.title)
+    return View(now.state, wait, name, now, sum(columns > most for most in LENGTHS))
 
 
 def _wants_html() -> bool:
@@ -115,20 +137,32 @@ def _problem(problem: Problem) -> Response:
     if problem.name == "invalid_state":
         log.warning("login refused: invalid state")
     if request.endpoint != "now_playing":
-        response = make_response(render_template("problem.html", problem=problem))
+        response = make_response(_problem_page(problem))
     elif _wants_html():
-        current = Current(None, None, problem)
-        response = make_response(_player(current)["player"])
+        view = View(problem.error, problem.poll_after_ms, problem=problem)
+        response = make_response(_player(view, session.get("user")))
     else:
         response = jsonify(
             error=problem.error,
-            message=f"{problem.message} {problem.advice}",
+            message=f"{problem.message} {problem.advice}".strip(),
             poll_after_ms=problem.poll_after_ms,
         )
     response.status_code = problem.status
     if problem.retry_after:
         response.headers["Retry-After"] = str(problem.retry_after)
     return response
+
+
+def _problem_page(problem: Problem) -> str:
+    passes = request.endpoint == "main" and problem.status in (502, 503)
+    return render_template(
+        "problem.html",
+        problem=problem,
+        fallback="rate_limited" if problem.status == 503 else "trouble",
+        is_logged_in="user" in session,
+        offers_login=problem.name in LOGIN_PROBLEMS,
+        reload_after_ms=(problem.poll_after_ms or RELOAD_MS) if passes else 0,
+    )
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -139,27 +173,12 @@ def _http_error(error: HTTPException) -> Response:
     return response
 
 
-def _prepare_templates(app: Flask, config: Config) -> None:
-    folder = Path(app.static_folder or "")
-    drawn = re.findall(r'id="(\w+)"', (folder / "glyphs.svg").read_text("utf-8"))
-
-    def static(name: str) -> str:
-        version = hashlib.sha256((folder / name).read_bytes()).hexdigest()[:12]
-        return f"/static/{name}?v={version}"
-
-    def glyph(name: str | None, otherwise: str = "trouble") -> Markup:
-        return glyphs.get(name or "") or glyphs[otherwise]
-
+def _glyph_filter(url: str) -> Callable[..., Markup]:
+    """Return a function that draws a glyph by its name, or else another."""
+    drawn = re.findall(r'id="(\w+)"', (STATIC / "glyphs.svg").read_text("utf-8"))
     svg = Markup('<svg aria-hidden="true"><use href="{}#{}"/></svg>')
-    glyphs = {name: svg.format(static("glyphs.svg"), name) for name in drawn}
-    # Jinja evaluates a filter of a constant once, when it compiles the template.
-    app.jinja_env.filters.update(static=static, glyph=glyph, clock=_clock)
-    app.jinja_env.globals.update(
-        dashboard=DASHBOARD,
-        demo=config.demo,
-        origin=config.origin,
-        redirect_uri=config.redirect_uri,
-    )
+    glyphs = {name: svg.format(url, name) for name in drawn}
+    return lambda name, otherwise="trouble": glyphs.get(name) or glyphs[otherwise]
 
 
 def _clock(ms: int) -> str:
