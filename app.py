@@ -13,8 +13,7 @@ from problems import Problem
 from spotify import Spotify
 from store import Clock, Store, open_store
 from users import User, Users
-from web import logs, security
-from web.pages import Pages
+from web import logs, pages, security
 from web.security import argument
 
 
@@ -26,10 +25,10 @@ def create_app(
     Raises ConfigError when a setting is missing or wrong.
     """
     config = config or Config.from_env(read_environ(os.environ))
-    app = logs.App(__name__)
+    app = logs.App(__name__, static_url_path=pages.static_url_path())
     logs.install(app)
     security.install(app, config)
-    pages = Pages(app, config)
+    pages.init_app(app, config)
 
     store = store or open_store(config, User, clock)
     auths, people = store.auths, store.users
@@ -47,7 +46,7 @@ def create_app(
             if problem.status != 401:
                 raise
             users.log_out(session.pop("user"))
-            return pages.welcome(problem.name)
+            return pages.welcome(problem)
 
     @app.get("/login")
     def login() -> BaseResponse:
@@ -66,7 +65,7 @@ def create_app(
         if verifier is None:
             raise Problem("invalid_state")
         if error := request.args.get("error"):
-            return pages.notify(redirect("/", 307), error)
+            raise Problem("cancelled" if error == "access_denied" else "login_failed")
         try:
             user_id = users.log_in(argument("code"), verifier)
         except Problem as problem:
@@ -86,7 +85,9 @@ def create_app(
 
     @app.get("/now-playing")
     def now_playing() -> Response:
-        return pages.player(users.now_playing(session.get("user")))
+        user_id = session.get("user")
+        look = request.headers.get("Cache-Control") == "no-cache"
+        return pages.player(user_id, users.now_playing(user_id, look=look))
 
     @app.get("/healthz")
     def healthz() -> str:

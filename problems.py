@@ -15,7 +15,7 @@ class Kind(NamedTuple):
 
     status: int
     message: str
-    advice: str = "Go back to the main page."
+    advice: str = ""
     poll_after: int = 0
     spread: int = 0
 
@@ -44,6 +44,12 @@ KINDS = {
     "owner_premium": Kind(
         403, "Spotify only answers while the app’s owner has Premium.", RENEW, 300
     ),
+    "wrong_country": Kind(
+        403,
+        "Spotify isn’t available in the country this app runs in.",
+        "The app has to run in a country where Spotify is.",
+        300,
+    ),
     "forbidden": Kind(
         403,
         "Spotify won’t share what you’re playing.",
@@ -54,6 +60,14 @@ KINDS = {
         502, "Spotify isn’t answering properly.", "This page keeps trying.", 15
     ),
     "rate_limited": Kind(503, WAIT, "This page asks again after that.", 5, spread=1),
+    "quota_exceeded": Kind(
+        503,
+        "Spotify’s daily limit for this app is used up.",
+        "Other apps of the same developer account count too. "
+        "This page goes on by itself.",
+        300,
+        spread=60,
+    ),
     "busy": Kind(
         503, "Many people are here right now.", "Try again in a moment.", 1, spread=2
     ),
@@ -78,7 +92,7 @@ KINDS = {
     "wrong_host": Kind(
         400,
         "This app isn’t set up for the address you used.",
-        "Use its own address. If you did, a proxy has changed the Host header.",
+        "Use its own address.",
     ),
     "bad_request": Kind(400, "That request wasn’t understood."),
     "not_found": Kind(404, "Page not found."),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from problems import Problem
+from problems import Problem, spread_out
 from spotify.client import Account, Spotify, Token, Unauthorised
 from spotify.playback import NowPlaying
 from store import Table
@@ -40,6 +40,12 @@ class Current(NamedTuple):
     account: Account | None
     playing: NowPlaying | None
     problem: Problem | None
+
+    @property
+    def poll_after_ms(self) -> int:
+        if self.playing:
+            return spread_out(self.playing.poll_after_ms)
+        return self.problem.poll_after_ms if self.problem else 0
 
 
 class Users:
@@ -76,7 +82,9 @@ class Users:
         user = self._people.get(user_id) if user_id else None
         return user is not None and user.token != ENDED
 
-    def now_playing(self, user_id: str | None, with_account: bool = False) -> Current:
+    def now_playing(
+        self, user_id: str | None, with_account: bool = False, look: bool = False
+    ) -> Current:
         """Return the person, and what they play by an answer of the last seconds.
 
         with_account: also ask for the Spotify account again, if that failed at login.

@@ -51,6 +51,7 @@ class NowPlaying:
     explicit: bool = False
     progress_ms: int | None = None
     duration_ms: int | None = None
+    year: int | None = None
 
     def after(self, ms: float) -> NowPlaying:
         """Return the same, as it is ms milliseconds later."""
@@ -122,6 +123,7 @@ def _read_item(item: Json, payload: Json, art_origin: str | None) -> NowPlaying:
         explicit=item.get("explicit") is True,
         progress_ms=_ms(payload.get("progress_ms"), duration),
         duration_ms=duration,
+        year=_year(item, album),
     )
     if now.kind == "local":
         return _with_tags(now, item.get("uri"))
@@ -151,6 +153,12 @@ def _with_tags(now: NowPlaying, uri: Any) -> NowPlaying:
         by=now.by or ((artist,) if artist else ()),
         source=now.source or album,
     )
+
+
+def _year(item: Json, album: Json) -> int | None:
+    date = text(album.get("release_date")) or text(item.get("release_date")) or ""
+    year = re.match(r"\d{4}", date)
+    return int(year[0]) or None if year else None
 
 
 def _dict(value: Any) -> Json:
@@ -187,7 +195,7 @@ def _url(value: Any, origins: str) -> str | None:
 
 
 def _picture(holders: list[Json], art_origin: str | None) -> str | None:
-    """Return the smallest picture at least 300 px wide, else the largest."""
+    """Return the largest picture."""
     hosts = f"{ART_HOSTS}|{re.escape(art_origin)}" if art_origin else ART_HOSTS
     for holder in holders:
         pictures = [
@@ -196,5 +204,5 @@ def _picture(holders: list[Json], art_origin: str | None) -> str | None:
             if (url := _url(image.get("url"), hosts))
         ]
         if pictures:
-            return min(pictures, key=lambda it: (it[0] < 300, abs(it[0] - 300)))[1]
+            return max(pictures)[1]
     return None
