@@ -40,12 +40,7 @@ class Current(NamedTuple):
     account: Account | None
     playing: NowPlaying | None
     problem: Problem | None
-
-    @property
-    def poll_after_ms(self) -> int:
-        if self.playing:
-            return spread_out(self.playing.poll_after_ms)
-        return self.problem.poll_after_ms if self.problem else 0
+    poll_after_ms: int = 0
 
 
 class Users:
@@ -103,11 +98,13 @@ class Users:
         except Problem as problem:
             if problem.status == 401:
                 raise
-            return Current(user.account, None, problem)
+            return Current(user.account, None, problem, problem.poll_after_ms)
         age = self._people.clock() - user.answered_at
         playing = user.playing and user.playing.after(1000 * age)
         trouble = None if playing else Problem(user.problem or "unreachable")
-        return Current(user.account, playing, trouble)
+        wait = trouble.poll_after_ms if trouble else 0
+        wait = spread_out(playing.poll_after_ms) if playing else wait
+        return Current(user.account, playing, trouble, wait)
 
     def _get(self, user_id: str) -> User:
         user = self._people.get(user_id)

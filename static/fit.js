@@ -13,27 +13,34 @@ const player = document.getElementById("player");
 const title = player.querySelector("h1");
 const lines = [title, ...player.querySelectorAll(".by, .source")];
 
-function fits() {
+function fits(mayScroll) {
   const page = document.documentElement;
-  const isTall = page.scrollHeight > page.clientHeight;
+  const isTall = page.scrollHeight > page.clientHeight && !mayScroll;
   const isWide = title.scrollWidth > title.clientWidth;
   const lineHeight = parseFloat(getComputedStyle(title).lineHeight);
   return !isTall && !isWide && title.offsetHeight < (MOST_LINES + 0.5) * lineHeight;
 }
 
-export function fit() {
-  const full = isFullScreen();
+// Returns whether that worked. mayScroll: only long titles and long words count.
+function shrink(full, mayScroll) {
   const { classList, style } = player;
-  let scale = 1;
-  for (;;) {
+  for (let scale = 1; ; scale *= STEP) {
     const isSmall = scale <= (full ? SMALLEST_WHOLE : SMALLEST);
     style.setProperty("--scale", scale);
     classList.toggle("whole-words", !isSmall);
     classList.toggle("cut", full && isSmall);
-    if (fits() || (isSmall && (!full || scale <= SMALLEST_CUT))) break;
-    scale *= STEP;
+    if (fits(mayScroll)) return true;
+    if (isSmall && (!full || scale <= SMALLEST_CUT)) return false;
   }
-  for (const line of lines) line.title = classList.contains("cut") ? line.textContent.trim() : "";
+}
+
+export function fit() {
+  const full = isFullScreen();
+  if (!shrink(full, false) && !full) shrink(full, true);
+  const isCut = player.classList.contains("cut");
+  for (const line of lines) {
+    if (isCut || line.title) line.title = isCut ? line.textContent.trim() : "";
+  }
 }
 
 export function startFitting() {

@@ -3,6 +3,7 @@
 
 const root = document.documentElement;
 const sheet = document.getElementById("fullscreen-sheet");
+const button = document.getElementById("fullscreen");
 const sheetMedia = sheet.media;
 const fillsTheScreen = matchMedia(sheetMedia); // a kiosk or an installed app
 const listeners = [];
@@ -26,8 +27,15 @@ function onKey({ key, shiftKey, repeat, ctrlKey, altKey, metaKey }) {
 // Not every browser counts its own full screen as a display mode.
 function change() {
   sheet.media = document.fullscreenElement ? "all" : sheetMedia;
+  showButton();
   keepScreenOn();
   for (const listener of listeners) listener();
+}
+
+// A kiosk can't be left, so there is nothing to press in one.
+function showButton() {
+  const isKiosk = matchMedia("(display-mode: fullscreen)").matches && !document.fullscreenElement;
+  button.hidden = isKiosk || !document.fullscreenEnabled;
 }
 
 async function keepScreenOn() {
@@ -38,14 +46,11 @@ async function keepScreenOn() {
 }
 
 export function startFullScreen() {
-  if (document.fullscreenEnabled) {
-    const button = document.getElementById("fullscreen");
-    button.hidden = false;
-    button.addEventListener("click", toggle);
-    addEventListener("keydown", onKey);
-  }
+  button.addEventListener("click", toggle);
+  if (document.fullscreenEnabled) addEventListener("keydown", onKey);
   document.addEventListener("fullscreenchange", change);
   fillsTheScreen.addListener(change); // addEventListener came later
   document.addEventListener("visibilitychange", keepScreenOn); // hiding a tab releases it
+  showButton();
   keepScreenOn();
 }

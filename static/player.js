@@ -63,14 +63,14 @@ function crossfade(isNew, change) {
 }
 
 function show(fresh) {
-  for (const old of parts) replace(old, part(old.dataset.part, fresh));
+  const changed = parts.filter((old) => replace(old, part(old.dataset.part, fresh)));
   for (const { name, value } of [...fresh.attributes]) {
     if (name !== "data-poll-after-ms") player.setAttribute(name, value); // poll.js has set it
   }
   trackShown = isTrack(fresh);
   document.title = fresh.dataset.tabTitle;
   noteState();
-  fit();
+  if (changed.length) fit();
 }
 
 // On trouble the last track stays on the screen, with a sentence under it.
@@ -82,14 +82,16 @@ function showTrouble(fresh) {
   fit();
 }
 
+// Returns whether there was something new.
 function replace(old, fresh) {
-  if (lastSent.get(old) === content(fresh)) return;
+  if (lastSent.get(old) === content(fresh)) return false;
   lastSent.set(old, content(fresh));
   const stops = () => [...old.querySelectorAll("a")];
   const focused = stops().indexOf(document.activeElement);
   old.textContent = "";
   if (fresh) old.append(...fresh.childNodes);
   if (focused >= 0) (stops()[focused] || player).focus({ preventScroll: true });
+  return true;
 }
 
 export function startPlayer() {
