@@ -87,7 +87,7 @@ def create_app(
     def now_playing() -> Response:
         user_id = session.get("user")
         look = request.headers.get("Cache-Control") == "no-cache"
-        return pages.player(user_id, users.now_playing(user_id, look=look))
+        return pages.player(user_id or "", users.now_playing(user_id, look=look))
 
     @app.get("/healthz")
     def healthz() -> str:

@@ -58,8 +58,9 @@ async function waitForPicture(fresh) {
 // Lets words, picture and colours change together; the sheet says how fast.
 function crossfade(isNew, change) {
   const canFade = document.startViewTransition && !stillness.matches && !document.hidden;
-  if (isNew && canFade) document.startViewTransition(change);
-  else change();
+  if (!isNew || !canFade) return change();
+  const { ready } = document.startViewTransition(change);
+  return ready.catch(() => {}); // a newer change makes it skip the rest
 }
 
 function show(fresh) {

@@ -63,7 +63,7 @@ spy.misfits = () => {
 };
 
 // Sends what browsers send when the page changes under a pointer that lies still.
-spy.movePointerTo = (clientX, clientY) =>
+spy.movePointerTo = ([clientX, clientY]) =>
   dispatchEvent(new PointerEvent("pointermove", { clientX, clientY }));
 
 // Keeps the timers that wait.

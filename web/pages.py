@@ -3,7 +3,9 @@
 import hashlib
 import logging
 import re
+from bisect import bisect_left
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import east_asian_width
@@ -42,13 +44,14 @@ log = logging.getLogger("now_playing")
 class View(NamedTuple):
     """What the player shows.
 
-    state: of what plays, or the problem's name. name: what the tab says. track: what
+    state: of what plays, or the problem's name. name: title and artists. track: what
     plays, if that has a title. length: of the title, from 0 to 4.
     """
 
     state: str
     poll_after_ms: int
     name: str = "Now Playing"
+    tab_title: str = "Now Playing"
     track: NowPlaying | None = None
     length: int = 0
     unknown_kind: str | None = None
@@ -71,7 +74,7 @@ def init_app(app: Flask, config: Config) -> None:
         origin=config.origin,
         port=port_of(origin),
         redirect_uri=config.redirect_uri,
-        static=app.static_url_path,
+        static=Markup(app.static_url_path),
     )
 
 
@@ -91,9 +94,14 @@ def welcome(problem: Problem | None = None) -> str:
 def main(user_id: str, current: Current) -> str:
     """Return the main page of somebody who is logged in."""
     view = _view(current)
-    player = _player(view, user_id)
-    facts = {"user_id": user_id, "account": current.account, "view": view}
-    return render_template("index.html", player=player, **facts)
+    return render_template(
+        "index.html",
+        user_id=user_id,
+        account=current.account,
+        player=_player(view, user_id),
+        view=view,
+        reload_seconds=_reload_seconds(view.poll_after_ms),
+    )
 
 
 def player(user_id: str, current: Current) -> Response:
@@ -115,22 +123,30 @@ def _player(view: View, user_id: str | None) -> str:
 
 
 def _view(current: Current) -> View:
-    now, wait = current.playing, current.poll_after_ms
+    now, problem, wait = current.playing, current.problem, current.poll_after_ms
     if now is None:
-        problem = current.problem or Problem("unreachable")
+        problem = problem or Problem("unreachable")
         return View(problem.error, wait, problem=problem)
     if now.title is None or now.state not in ("playing", "paused"):
         kind = None if now.kind in KNOWN_KINDS else now.kind
         return View(now.state, wait, unknown_kind=kind)
     name = " – ".join(filter(None, [now.title, ", ".join(it.name for it in now.by)]))
-    columns = sum(1 + (east_asian_width(letter) in "WF") for letter in now.title)
-    return View(now.state, wait, name, now, sum(columns > most for most in LENGTHS))
+    tab_title = f"⏸ {name}" if now.state == "paused" else name
+    # Chinese, Japanese and Korean letters are as wide as two others.
+    wide = [letter for letter in now.title if east_asian_width(letter) in "WF"]
+    columns = len(now.title) + len(wide)
+    return View(now.state, wait, name, tab_title, now, bisect_left(LENGTHS, columns))
+
+
+def _reload_seconds(ms: int) -> int:
+    """Return when a page without scripts reloads; 0 is never."""
+    return max(5, ceil(ms / 1000)) if ms else 0
 
 
 def _wants_html() -> bool:
     """Tell whether the request prefers text/html; JSON is the default."""
-    kinds = ["application/json", "text/html"]
-    return request.accept_mimetypes.best_match(kinds) == "text/html"
+    best = request.accept_mimetypes.best_match(["application/json", "text/html"])
+    return best == "text/html"
 
 
 def _problem(problem: Problem) -> Response:
@@ -158,10 +174,9 @@ def _problem_page(problem: Problem) -> str:
     return render_template(
         "problem.html",
         problem=problem,
-        fallback="rate_limited" if problem.status == 503 else "trouble",
         is_logged_in="user" in session,
         offers_login=problem.name in LOGIN_PROBLEMS,
-        reload_after_ms=(problem.poll_after_ms or RELOAD_MS) if passes else 0,
+        reload_seconds=_reload_seconds(problem.poll_after_ms or RELOAD_MS) * passes,
     )
 
 
@@ -175,9 +190,9 @@ def _http_error(error: HTTPException) -> Response:
 
 def _glyph_filter(url: str) -> Callable[..., Markup]:
     """Return a function that draws a glyph by its name, or else another."""
-    drawn = re.findall(r'id="(\w+)"', (STATIC / "glyphs.svg").read_text("utf-8"))
+    sprite = (STATIC / "glyphs.svg").read_text("utf-8")
     svg = Markup('<svg aria-hidden="true"><use href="{}#{}"/></svg>')
-    glyphs = {name: svg.format(url, name) for name in drawn}
+    glyphs = {it: svg.format(url, it) for it in re.findall(r'id="(\w+)"', sprite)}
     return lambda name, otherwise="trouble": glyphs.get(name) or glyphs[otherwise]
 
 
