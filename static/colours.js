@@ -4,7 +4,7 @@ import { isFullScreen, onFullScreenChange } from "./fullscreen.js";
 import { palette } from "./palette.js";
 
 const root = document.documentElement;
-const light = matchMedia("(prefers-color-scheme: light)");
+const light = matchMedia("(prefers-color-scheme: light) and (display-mode: browser)"); // as in style.css
 const bar = Object.assign(document.createElement("meta"), { name: "theme-color" });
 let pixels = null;
 

@@ -77,8 +77,8 @@ export function palette(pixels, isLight) {
     while (pairs.some(unread)) colour.light += step;
     return toRgb(colour);
   };
-  const back = toRgb(shade([0.3, 0.92], isLight ? 0.05 : 0.09));
-  const plate = toRgb(shade([0.36, 0.87], isLight ? 0.065 : 0.1));
+  const back = toRgb(shade([0.3, 0.92], isLight ? 0.042 : 0.09));
+  const plate = toRgb(shade([0.36, 0.87], isLight ? 0.055 : 0.1));
   const onPage = (ratio) => [[back, ratio], [plate, ratio]];
   const track = readable(shade([0.5, 0.7], 0.08), [back, SHAPES]);
   return {

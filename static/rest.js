@@ -50,7 +50,8 @@ function tick() {
   const now = new Date();
   const minutes = Math.floor(now / MINUTE_MS);
   clock.textContent = now.toLocaleTimeString([], { hour: "numeric", minute: "2-digit" });
-  clock.style.transform = `translate(${9 * Math.sin(minutes)}vw, ${22 * Math.sin(minutes * 0.7)}vh)`;
+  const [x, y] = [9 * Math.sin(minutes / 7), 22 * Math.sin(minutes / 5)];
+  clock.style.transform = `translate(${x}vw, ${y}vh)`;
   minuteTimer = setTimeout(tick, MINUTE_MS - (now % MINUTE_MS));
 }
 
