@@ -70,7 +70,7 @@ def create_app(
         key, old = f"{state}:{session.get('browser')}", session.get("user", "")
         verifier = auths.pop(key)
         if verifier is None:
-            raise Problem("login_done" if player.is_logged_in(old) else "invalid_state")
+            raise Problem("invalid_state")
         if error := request.args.get("error"):
             raise login_error(error)
         try:

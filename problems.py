@@ -15,7 +15,7 @@ class Kind(NamedTuple):
 
     status: int
     message: str
-    advice: str = "Go back to the main page."
+    advice: str = ""
     poll_after: int = 0
     spread: int = 0
 
@@ -23,7 +23,7 @@ class Kind(NamedTuple):
 WAIT = "Too many requests: Spotify has asked this app to wait."
 QUOTA = "Spotify’s daily limit for this app is used up."
 SHARED_QUOTA = (
-    "All apps of the same developer account count. This page goes on by itself."
+    "Other apps of the same developer account count too. This page goes on by itself."
 )
 ENDED = (
     "Spotify has ended this login. It does so after six months, or when you disconnect "
@@ -51,7 +51,7 @@ KINDS = {
     "wrong_country": Kind(
         403,
         "Spotify isn’t available in the country this app runs in.",
-        "It goes by the address of the app’s server.",
+        "The app has to run in a country where Spotify is.",
         300,
     ),
     "forbidden": Kind(
@@ -81,9 +81,6 @@ KINDS = {
         400,
         "This login expired or was already used.",
         "Log in again, in the browser you started in.",
-    ),
-    "login_done": Kind(
-        400, "This login is already done: you’re logged in.", "Go on to the main page."
     ),
     "code_refused": Kind(400, "Spotify rejected this login.", "Log in again."),
     "client_refused": Kind(

@@ -1,32 +1,30 @@
-// Reads the pixels of the cover that is shown, and hands them to palette.js as a "cover"
-// event on the player; without pixels where there is no cover, or none that can be read.
+// Loads a cover: for the page, and once more for its pixels, which give the page its colours.
 
 const SIDE = 24; // pixels; a small picture averages by itself
 
-const player = document.getElementById("player");
-let lastUrl;
-
-async function readCover() {
-  const url = player.querySelector("[data-part=art] img")?.src;
-  if (url === lastUrl) return;
-  lastUrl = url;
-  const pixels = url && (await readPixels(url).catch(() => undefined));
-  if (url === lastUrl) player.dispatchEvent(new CustomEvent("cover", { detail: pixels }));
+// Resolves when the picture can be shown, or can't be.
+export async function loadPicture(image) {
+  if (image.decode) return image.decode();
+  if (image.complete && image.naturalWidth) return undefined;
+  return new Promise((resolve, reject) => Object.assign(image, { onload: resolve, onerror: reject }));
 }
 
+// Resolves to RGBA bytes, or to null where there is no picture, or none that can be read.
 // A picture of another origin can only be read if that allows it, and only when asked for
 // so; the one on the page is not, or a refusal would leave the page without it.
-async function readPixels(url) {
-  const image = new Image();
-  image.crossOrigin = "anonymous";
-  image.src = url;
-  await image.decode();
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = SIDE;
-  const context = canvas.getContext("2d");
-  context.drawImage(image, 0, 0, SIDE, SIDE);
-  return context.getImageData(0, 0, SIDE, SIDE).data;
+export async function readPixels(image) {
+  if (!image) return null;
+  const readable = new Image();
+  readable.crossOrigin = "anonymous";
+  readable.src = image.src;
+  try {
+    await loadPicture(readable);
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = SIDE;
+    const context = canvas.getContext("2d");
+    context.drawImage(readable, 0, 0, SIDE, SIDE);
+    return context.getImageData(0, 0, SIDE, SIDE).data;
+  } catch (error) {
+    return null;
+  }
 }
-
-player.addEventListener("shown", readCover);
-readCover();

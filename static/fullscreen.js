@@ -1,42 +1,56 @@
-// Full screen, by the button or Shift+F: the screen stays on, and after three seconds
-// without a touch the cursor and the controls fade.
-
-const IDLE_AFTER_MS = 3_000;
-const ACTIVITY = ["pointermove", "pointerdown", "keydown", "focusin"];
+// Full screen: by the button or Shift+F, in a kiosk (--kiosk), or as an installed app. It
+// has a sheet of its own, and the screen stays on.
 
 const root = document.documentElement;
-let idleTimer, wakeLock;
+const sheet = document.getElementById("fullscreen-sheet");
+const button = document.getElementById("fullscreen");
+const sheetMedia = sheet.media;
+const fillsTheScreen = matchMedia(sheetMedia); // a kiosk or an installed app
+const listeners = [];
+let wakeLock;
+
+export const isFullScreen = () => Boolean(document.fullscreenElement) || fillsTheScreen.matches;
+
+export function onFullScreenChange(listener) {
+  listeners.push(listener);
+}
 
 function toggle() {
   if (document.fullscreenElement) document.exitFullscreen();
   else root.requestFullscreen().catch(() => {}); // refused: the page stays as it is
 }
 
-function showControls() {
-  clearTimeout(idleTimer);
-  root.classList.remove("idle");
-  if (!document.fullscreenElement) return;
-  idleTimer = setTimeout(() => root.classList.add("idle"), IDLE_AFTER_MS);
-}
-
-async function keepScreenOn() {
-  wakeLock?.release();
-  wakeLock = undefined;
-  if (!document.fullscreenElement) return;
-  wakeLock = await navigator.wakeLock?.request("screen").catch(() => undefined);
-}
-
 function onKey({ key, shiftKey, repeat, ctrlKey, altKey, metaKey }) {
   if (shiftKey && key.toLowerCase() === "f" && !(repeat || ctrlKey || altKey || metaKey)) toggle();
 }
 
-if (document.fullscreenEnabled) {
-  const button = document.getElementById("fullscreen");
-  button.hidden = false;
+// Not every browser counts its own full screen as a display mode.
+function change() {
+  sheet.media = document.fullscreenElement ? "all" : sheetMedia;
+  showButton();
+  keepScreenOn();
+  for (const listener of listeners) listener();
+}
+
+// A kiosk can't be left, so there is nothing to press in one.
+function showButton() {
+  const isKiosk = matchMedia("(display-mode: fullscreen)").matches && !document.fullscreenElement;
+  button.hidden = isKiosk || !document.fullscreenEnabled;
+}
+
+async function keepScreenOn() {
+  if (wakeLock) wakeLock.release();
+  wakeLock = undefined;
+  if (!navigator.wakeLock || !isFullScreen() || document.hidden) return;
+  wakeLock = await navigator.wakeLock.request("screen").catch(() => undefined);
+}
+
+export function startFullScreen() {
   button.addEventListener("click", toggle);
-  addEventListener("keydown", onKey);
-  for (const type of ACTIVITY) addEventListener(type, showControls);
-  document.addEventListener("fullscreenchange", showControls);
-  document.addEventListener("fullscreenchange", keepScreenOn);
+  if (document.fullscreenEnabled) addEventListener("keydown", onKey);
+  document.addEventListener("fullscreenchange", change);
+  fillsTheScreen.addListener(change); // addEventListener came later
   document.addEventListener("visibilitychange", keepScreenOn); // hiding a tab releases it
+  showButton();
+  keepScreenOn();
 }

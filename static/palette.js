@@ -47,7 +47,7 @@ function mainColours(pixels, wanted) {
   for (let i = 0; i < pixels.length; i += 4) {
     const rgb = [...pixels.slice(i, i + 3)];
     const key = rgb.map((byte) => byte >> 5).join();
-    const group = groups.get(key) ?? { size: 0, sum: [0, 0, 0] };
+    const group = groups.get(key) || { size: 0, sum: [0, 0, 0] };
     group.size += 1;
     group.sum = group.sum.map((sum, at) => sum + rgb[at]);
     groups.set(key, group);
@@ -77,10 +77,10 @@ export function palette(pixels, isLight) {
     while (pairs.some(unread)) colour.light += step;
     return toRgb(colour);
   };
-  const back = toRgb(shade([0.25, 0.94], isLight ? 0.035 : 0.065));
-  const plate = toRgb(shade([0.31, 0.89], isLight ? 0.05 : 0.075));
-  const track = toRgb(shade([0.42, 0.81], isLight ? 0.06 : 0.075));
+  const back = toRgb(shade([0.3, 0.92], isLight ? 0.042 : 0.09));
+  const plate = toRgb(shade([0.36, 0.87], isLight ? 0.055 : 0.1));
   const onPage = (ratio) => [[back, ratio], [plate, ratio]];
+  const track = readable(shade([0.5, 0.7], 0.08), [back, SHAPES]);
   return {
     back,
     plate,

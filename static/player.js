@@ -1,51 +1,77 @@
-// Shows an answer: puts in the parts that changed, and says what is new. The server renders
-// every word and picture.
+// Shows an answer: puts in the parts that changed, with the cover's colours. The server
+// renders every word and picture.
 
-const LONGEST_PICTURE_WAIT_MS = 1_500;
+import { announce } from "./announce.js";
+import { syncClock } from "./clock.js";
+import { setColours } from "./colours.js";
+import { loadPicture, readPixels } from "./cover.js";
+import { fit } from "./fit.js";
+import { noteState } from "./rest.js";
+import { sayTimeOfDay } from "./wait.js";
+
+const LONGEST_PICTURE_WAIT_MS = 1500;
 
 const player = document.getElementById("player");
-const news = document.getElementById("news");
 const parts = [...player.querySelectorAll("[data-part]")];
 const part = (name, within = player) => within.querySelector(`[data-part="${name}"]`);
+const picture = (section) => part("art", section).querySelector("img");
 const isTrack = ({ dataset }) => dataset.state === "playing" || dataset.state === "paused";
+const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
 // What the server last sent for each part, so that our own changes do not count as news.
-const content = (element) => element?.dataset.key ?? element?.innerHTML ?? "";
+const content = (element) => element ? element.dataset.key || element.innerHTML : "";
 const lastSent = new Map(parts.map((element) => [element, content(element)]));
 let trackShown = isTrack(player);
 let latest;
 
-player.addEventListener("answer", async ({ detail }) => {
-  const fresh = (latest = document.importNode(detail.fresh, true));
-  if (detail.ok || !trackShown) {
-    await picture(fresh);
-    if (latest !== fresh) return; // a newer answer came while the picture loaded
-    announce(fresh);
+// fresh: a section as the server sent it, and when that arrived. ok: it is no trouble.
+export async function showAnswer({ fresh, ok, arrived }) {
+  latest = fresh = document.importNode(fresh, true);
+  sayTimeOfDay(fresh);
+  if (!ok && trackShown) return showTrouble(fresh);
+  const isNew = content(part("art", fresh)) !== lastSent.get(part("art"));
+  const pixels = isNew && (await waitForPicture(fresh));
+  if (latest !== fresh) return; // a newer answer came while the picture loaded
+  announce(fresh, player);
+  crossfade(isNew || fresh.dataset.name !== player.dataset.name, () => {
+    if (latest !== fresh) return;
+    if (isNew) setColours(pixels);
     show(fresh);
-  } else {
-    showTrouble(fresh);
-  }
-  player.dispatchEvent(new CustomEvent("shown", { detail }));
-});
+    if (ok) syncClock(arrived);
+  });
+}
 
-// Resolves when a new picture is decoded; after 1.5 s the glyph stands in until it is.
-async function picture(fresh) {
-  const old = part("art");
-  const image = fresh.querySelector("[data-part=art] img");
-  if (!image || content(part("art", fresh)) === lastSent.get(old)) return;
+// Gives the new picture's pixels. After 1.5 s the glyph stands in for a picture until it is
+// there, and the sheet's colours for its own.
+async function waitForPicture(fresh) {
+  const image = picture(fresh);
+  if (!image) return null;
   image.hidden = true;
-  const decoded = image.decode().then(() => { image.hidden = false; }, () => {});
+  const shown = loadPicture(image).then(() => { image.hidden = false; }, () => {});
+  const ready = Promise.all([readPixels(image), shown]);
   const late = new Promise((resolve) => setTimeout(resolve, LONGEST_PICTURE_WAIT_MS));
-  await Promise.race([decoded, late]);
+  const done = await Promise.race([ready, late]);
+  if (!done) ready.then(([pixels]) => latest === fresh && setColours(pixels));
+  return done ? done[0] : null;
+}
+
+// Lets words, picture and colours change together; the sheet says how fast.
+function crossfade(isNew, change) {
+  const canFade = document.startViewTransition && !stillness.matches && !document.hidden;
+  if (!isNew || !canFade) return change();
+  const { ready } = document.startViewTransition(change);
+  return ready.catch(() => {}); // a newer change makes it skip the rest
 }
 
 function show(fresh) {
-  for (const old of parts) replace(old, part(old.dataset.part, fresh));
+  const changed = parts.filter((old) => replace(old, part(old.dataset.part, fresh)));
   for (const { name, value } of [...fresh.attributes]) {
     if (name !== "data-poll-after-ms") player.setAttribute(name, value); // poll.js has set it
   }
   trackShown = isTrack(fresh);
-  document.title = fresh.dataset.title;
+  document.title = fresh.dataset.tabTitle;
+  noteState();
+  if (changed.length) fit();
 }
 
 // On trouble the last track stays on the screen, with a sentence under it.
@@ -54,33 +80,27 @@ function showTrouble(fresh) {
   line.append(...part("title", fresh).childNodes, " ", ...part("advice", fresh).childNodes);
   replace(part("status"), line);
   player.dataset.state = fresh.dataset.state;
+  fit();
 }
 
+// Returns whether there was something new.
 function replace(old, fresh) {
-  if (lastSent.get(old) === content(fresh)) return;
+  if (lastSent.get(old) === content(fresh)) return false;
   lastSent.set(old, content(fresh));
-  const stops = () => [...old.querySelectorAll("a, [tabindex]")];
+  const stops = () => [...old.querySelectorAll("a")];
   const focused = stops().indexOf(document.activeElement);
   old.textContent = "";
-  old.append(...(fresh?.childNodes ?? []));
-  if (focused >= 0) (stops()[focused] ?? player).focus({ preventScroll: true });
+  if (fresh) old.append(...fresh.childNodes);
+  if (focused >= 0) (stops()[focused] || player).focus({ preventScroll: true });
+  return true;
 }
 
-// For screen readers: a new track by title and artist, then pause and resume by one word.
-// Trouble under a track is not said here, for that line is a live region itself.
-function announce(fresh) {
-  const label = fresh.dataset.state !== player.dataset.state && part("label", fresh)?.textContent;
-  const what = words(fresh) !== words(player) && words(fresh);
-  if (label || what) news.textContent = [label, what].filter(Boolean).join(": ");
+export function startPlayer() {
+  // A picture that does not load gives way to the glyph behind it.
+  const hide = (image) => { image.hidden = true; };
+  player.addEventListener("error", ({ target }) => target.matches("img") && hide(target), true);
+  const first = picture(player);
+  if (first) loadPicture(first).catch(() => hide(first)); // it may have failed before this ran
+  readPixels(first).then((pixels) => latest || setColours(pixels));
+  sayTimeOfDay(player);
 }
-
-function words(section) {
-  if (!section.classList.contains("message")) return section.dataset.title.replace("⏸ ", "");
-  return `${part("title", section).textContent} ${part("advice", section).textContent}`;
-}
-
-// ---- Art that does not load gives way to the glyph behind it
-const hide = (image) => { image.hidden = true; };
-player.addEventListener("error", ({ target }) => target.matches("img") && hide(target), true);
-const first = part("art").querySelector("img");
-first?.decode().catch(() => hide(first)); // its error event may have come before this script

@@ -19,7 +19,7 @@ const watch = (element, see, more = {}) =>
 
 // Notes every change of what a track keeps while it plays.
 spy.countRepaints = () => {
-  for (const name of ["art", "title", "by", "source", "more"]) {
+  for (const name of ["art", "title", "by", "source", "actions"]) {
     const count = ({ length }) => (spy.repaints += length);
     watch(all(`[data-part=${name}]`)[0], count, { characterData: true, attributes: true });
   }
@@ -48,6 +48,41 @@ spy.outside = () =>
     })
     .map((element) => element.outerHTML.slice(0, 100))
     .concat(document.scrollingElement.scrollWidth > innerWidth ? "the page" : []);
+
+// Returns what does not fit in full screen: nobody can scroll there.
+spy.misfits = () => {
+  const { scrollHeight, scrollWidth } = document.documentElement;
+  const [art, text] = all("#player .art, #player .text").map((it) => it.getBoundingClientRect());
+  const isLost = (it) => getComputedStyle(it).overflow === "hidden" && !it.title;
+  return Object.entries({
+    scrolls: scrollHeight > innerHeight || scrollWidth > innerWidth,
+    overlaps: art.right > text.left && art.bottom > text.top,
+    outside: Math.min(art.top, text.top) < 10 || text.bottom > innerHeight - 10,
+    unreadable: all("h1, .by, .source").some(isLost), // not even with a pointer
+  }).filter(([, isSo]) => isSo);
+};
+
+// Sends what browsers send when the page changes under a pointer that lies still.
+spy.movePointerTo = ([clientX, clientY]) =>
+  dispatchEvent(new PointerEvent("pointermove", { clientX, clientY }));
+
+// Keeps the timers that wait.
+spy.countTimers = () => {
+  const { setTimeout, clearTimeout } = window;
+  spy.timers = new Set();
+  window.setTimeout = (call, ...rest) => {
+    const id = setTimeout(() => { spy.timers.delete(id); call(); }, ...rest);
+    spy.timers.add(id);
+    return id;
+  };
+  window.clearTimeout = (id) => { spy.timers.delete(id); clearTimeout(id); };
+};
+
+spy.countFades = () => {
+  const start = document.startViewTransition.bind(document);
+  spy.fades = 0;
+  document.startViewTransition = (change) => { spy.fades += 1; return start(change); };
+};
 
 // Returns the words of the element with the focus, and whether that can be seen.
 spy.focused = () => {
@@ -88,15 +123,19 @@ spy.worstContrasts = async ([url, covers, pairs]) => {
   });
 };
 
-// Takes away what the browsers of five years ago did not have.
+// Takes away what the browsers of 2018 did not have.
 spy.growOld = () => {
   for (const [owner, ...names] of [
     [AbortSignal, "any", "timeout"],
-    [Array.prototype, "at", "findLast", "toSorted", "toSpliced", "with"],
-    [Element.prototype, "checkVisibility", "setHTMLUnsafe"],
+    [Array.prototype, "at", "findLast", "flat", "flatMap", "toSorted", "toSpliced", "with"],
+    [Document.prototype, "startViewTransition"],
+    [Element.prototype, "checkVisibility", "replaceChildren", "setHTMLUnsafe"],
+    [HTMLImageElement.prototype, "decode"],
+    [MediaQueryList.prototype, "addEventListener"],
     [Navigator.prototype, "wakeLock"],
-    [Object, "groupBy", "hasOwn"],
-    [Promise, "try", "withResolvers"],
-    [window, "navigation", "scheduler", "structuredClone"],
+    [Object, "fromEntries", "groupBy", "hasOwn"],
+    [Promise, "allSettled", "any", "try", "withResolvers"],
+    [String.prototype, "at", "matchAll", "replaceAll"],
+    [window, "navigation", "scheduler", "structuredClone", "ResizeObserver"],
   ]) for (const name of names) delete owner[name];
 };

@@ -2,36 +2,91 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
+from flask import Flask
+from playwright.sync_api import (
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    TimeoutError,
+    expect,
+)
+from werkzeug.serving import WSGIRequestHandler, make_server
 
+from problems import Problem
 from stand_in import StandIn
+from tests.conftest import Clock, MakeApp
 
 SPY = Path(__file__).with_suffix(".js").read_text("utf-8")
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
+LONG = 150  # seconds; after that the app asks Spotify again, whatever it knows
+
+
+class Connection(WSGIRequestHandler):
+    """A connection that stays open, and says nothing in any log."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, *args: Any, **kwargs: Any) -> None:
+        """Log nothing."""
+
+
+class Site:
+    """An app that browsers can reach. At /problem/<name> it has that problem."""
+
+    def __init__(self, make_app: MakeApp) -> None:
+        to_come = Flask(__name__)
+        self._server = make_server(
+            "127.0.0.1", 0, to_come, threaded=True, request_handler=Connection
+        )
+        port = self._server.port
+        self.origin = f"http://127.0.0.1:{port}"
+        self.app = make_app(redirect_uri=f"{self.origin}/callback", port=port)
+        self.app.add_url_rule("/problem/<name>", view_func=self.problem)
+        self._server.app = self.app
+
+    def problem(self, name: str) -> str:
+        raise Problem(name, 7)
+
+    def __enter__(self) -> Site:
+        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class Visitor:
-    """Somebody with a browser of their own, who notices what should not be."""
+    """Somebody with a browser of their own, who notices what should not be.
+
+    For their pages time passes only when told to, and for the app too.
+    """
 
     def __init__(
-        self, browser: Browser, origin: str, spotify: StandIn, **settings: Any
+        self, context: BrowserContext, site: Site, spotify: StandIn, clock: Clock
     ) -> None:
-        self.origin, self.spotify = origin, spotify
-        self.context = browser.new_context(**settings)
-        self.context.set_default_timeout(10_000)
-        self.context.add_init_script(f"{{{SPY}}}")
+        self.context, self.origin = context, site.origin
+        self.spotify, self.clock = spotify, clock
+        context.set_default_timeout(10_000)
+        context.add_init_script(f"{{{SPY}}}")
+        context.clock.install(time=1_800_000_000)
+        context.clock.pause_at(1_800_000_001)
         self.complaints: list[str] = []
-        self.asked = 0  # how often the pages asked what is playing
-        self.context.on("console", self._read)
-        self.context.on("weberror", lambda it: self.complaints.append(str(it.error)))
-        self.context.on("request", self._see)
-        self.page = self.context.new_page()
+        self.asked: list[str | None] = []  # each poll's Cache-Control
+        context.on("console", self._read)
+        context.on("weberror", lambda it: self.complaints.append(str(it.error)))
+        context.on("request", self._see)
+        self.page = context.pages[0] if context.pages else context.new_page()
 
     def _read(self, message: ConsoleMessage) -> None:
         # Chromium itself notes every answer with an error status, which are wanted.
@@ -39,7 +94,8 @@ class Visitor:
             self.complaints.append(message.text)
 
     def _see(self, request: Request) -> None:
-        self.asked += request.url.endswith("/now-playing")
+        if request.url.endswith("/now-playing"):
+            self.asked.append(request.headers.get("cache-control"))
         own = self.origin, self.origin.replace("127.0.0.1", "localhost")
         if not request.url.startswith((*own, self.spotify.url)):
             self.complaints.append(f"A request left this machine: {request.url}")
@@ -58,45 +114,38 @@ class Visitor:
         self.page.goto(self.origin + path)
         return self.page
 
-    def log_in(self) -> None:
-        """Log in, as another tab would; so the app asks Spotify afresh."""
+    def log_in(self, person: str = "robin") -> None:
+        """Log in, as another tab would."""
         self.context.clear_cookies()
         ask = self.context.request
         asked = ask.get(f"{self.origin}/login", max_redirects=0).headers["location"]
         query = dict(parse_qsl(urlsplit(asked).query))
-        code = self.spotify.grant(**query)
+        code = self.spotify.grant(person=person, **query)
         back = f"{self.origin}/callback?code={code}&state={query['state']}"
         assert ask.get(back, max_redirects=0).status == 307
 
     def change(self, what: Any) -> None:
-        """Play something else, at a time when the app asks Spotify again."""
+        """Play something else, when the app would ask Spotify again."""
+        self.clock.advance(LONG)
         self.spotify.play(what)
-        self.log_in()  # or it would keep its answer for 2 s
 
     def meets(self, what: Any) -> Page:
         """Play this, log in and open the page."""
         self.change(what)
+        self.log_in()
         return self.open()
 
-    def hears(self, what: Any, *shown: str, after: int = 5_000) -> None:
+    def hears(self, what: Any, *shown: str, after: int = 1_000) -> None:
         """Play something else, let the time pass after which the page asks, and see."""
         self.change(what)
-        self.page.clock.fast_forward(after)
+        asked = len(self.asked)
+        while len(self.asked) == asked:  # an answer may just be on its way
+            wait = self.page.locator("#player").get_attribute("data-poll-after-ms")
+            request = self.page.expect_request("**/now-playing", timeout=2_000)
+            with suppress(TimeoutError), request:
+                self.page.clock.fast_forward(int(wait or 0) + after)
         if shown:
             shows(self.page, *shown)
-
-    def looks_again_at(self, what: Any, *shown: str) -> None:
-        """Play something else while the tab is hidden, show the tab again, and see."""
-        self.page.evaluate("spy.hide(true)")
-        self.change(what)
-        self.page.evaluate("spy.hide(false)")
-        if shown:
-            shows(self.page, *shown)
-
-    def outlast_the_rate_limit(self) -> None:
-        """Wait until the app asks Spotify again."""
-        while self.context.request.get(f"{self.origin}/now-playing").status == 503:
-            pass
 
 
 def heading(page: Page) -> Locator:
@@ -111,18 +160,21 @@ def shows(page: Page, state: str, title: str) -> None:
 def is_logged_out(page: Page) -> None:
     expect(page.get_by_text("User ID: None")).to_be_visible()
     expect(page.get_by_role("link", name="Log in with Spotify")).to_be_visible()
-    expect(page.locator("#player")).to_have_count(0)
+    expect(page.get_by_role("button", name="Log out")).to_have_count(0)
+    expect(page.get_by_text("Logged in as")).to_have_count(0)
 
 
 def flaws(page: Page) -> list[str]:
     """Return what sticks out at the sides, and what axe finds, in both schemes."""
     found: list[str] = page.evaluate("spy.outside()")
+    page.clock.resume()  # axe takes its time
     if not page.evaluate("window.axe"):
         page.evaluate(AXE)
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     found += page.evaluate("spy.violations", {})
     page.emulate_media(color_scheme="light")
     found += page.evaluate("spy.violations", {"runOnly": ["color-contrast"]})
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)
     return found
 
 

@@ -43,7 +43,7 @@ def test_login_proves_itself_and_leads_to_a_track(flow: str, browser: Browser) -
     answer, user_id, again = browser.get(link), browser.user_id, browser.get(link)
     assert (answer.status_code, answer.location) == (307, "/")
     assert browser.json()["state"] == "playing"
-    assert (again.status_code, name_of(again)) == (400, "login_done")
+    assert (again.status_code, name_of(again)) == (400, "invalid_state")
     assert browser.user_id == user_id is not None
     token, *others = browser.spotify.calls
     calls = [call.endpoint for call in browser.spotify.calls]
@@ -74,7 +74,7 @@ def test_state_from_another_browser_is_refused_and_not_burnt(
     """Whether to log in or to cancel, by a stranger or by who is logged in."""
     other.log_in("mika")
     link = browser.code_for(query := browser.begin_login())
-    for visitor, name in ((browser.twin(), "invalid_state"), (other, "login_done")):
+    for visitor, name in ((browser.twin(), "invalid_state"), (other, "invalid_state")):
         before = visitor.user_id
         for foreign in (link, CANCEL + query["state"]):
             answer = visitor.get(foreign)

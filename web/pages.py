@@ -3,8 +3,13 @@
 import hashlib
 import logging
 import re
+from bisect import bisect_left
+from collections.abc import Callable
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+from unicodedata import east_asian_width
+from urllib.parse import urlsplit
 
 from flask import (
     Flask,
@@ -14,36 +19,74 @@ from flask import (
     make_response,
     render_template,
     request,
+    session,
 )
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
+from addresses import is_local, port_of
 from config import DASHBOARD, Config
 from player import Current
 from problems import Problem
+from spotify.playback import NowPlaying
 
 from . import security
 
-STATIC_SECONDS = 31_536_000  # static URLs change with the content
 STATIC = Path(__file__).parent.parent / "static"
+STATIC_SECONDS = 31_536_000  # the address of static files changes with their content
+RELOAD_MS = 15_000  # for problem pages that pass, unless the problem says when
 HTTP_PROBLEMS = {404: "not_found", 405: "method_not_allowed", 500: "server_error"}
+LOGIN_PROBLEMS = ("cancelled", "login_failed", "code_refused", "invalid_state")
+LENGTHS = (16, 32, 64, 120)  # of titles, in columns; without JavaScript these count
+
+KNOWN_KINDS = (None, "track", "episode", "chapter", "local")
 
 log = logging.getLogger("now_playing")
 
 
-def static_url_path() -> str:
-    """Return where static files are: an address that changes with any of them."""
-    files = sorted(STATIC.iterdir())
-    content = b"".join(file.name.encode() + file.read_bytes() for file in files)
-    return f"/static/{hashlib.sha256(content).hexdigest()[:12]}"
+class View(NamedTuple):
+    """What the player shows.
+
+    state: of what plays, or the problem's name. name: title and artists. track: what
+    plays, if that has a title. length: of the title, from 0 to 4.
+    """
+
+    state: str
+    poll_after_ms: int
+    name: str = "Now Playing"
+    tab_title: str = "Now Playing"
+    track: NowPlaying | None = None
+    length: int = 0
+    unknown_kind: str | None = None
+    problem: Problem | None = None
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Prepare the templates, and turn errors into pages, never tracebacks."""
+    """Give templates what they name, and let every error be a page."""
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = STATIC_SECONDS
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_error)
-    _prepare_templates(app, config)
+    # Jinja evaluates a filter of a constant once, when it compiles the template.
+    glyph = _glyph_filter(f"{app.static_url_path}/glyphs.svg")
+    app.jinja_env.filters.update(glyph=glyph, clock=_clock)
+    origin = urlsplit(config.origin)
+    app.jinja_env.globals.update(
+        dashboard=DASHBOARD,
+        demo=config.demo,
+        is_local=is_local(origin),
+        origin=config.origin,
+        port=port_of(origin),
+        redirect_uri=config.redirect_uri,
+        static=Markup(app.static_url_path),
+    )
+
+
+def static_url_path() -> str:
+    """Return the address of static files, which changes with any of them."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return f"/static/{digest.hexdigest()[:12]}"
 
 
 def welcome(problem: Problem) -> str:
@@ -56,61 +99,91 @@ def welcome(problem: Problem) -> str:
 
 def main(user_id: str, current: Current) -> str:
     """Return the main page of somebody who is logged in."""
+    view = _view(current)
     return render_template(
-        "index.html", user_id=user_id, account=current.account, **_player(current)
+        "index.html",
+        user_id=user_id,
+        account=current.account,
+        player=_player(view, user_id),
+        view=view,
+        reload_seconds=_reload_seconds(view.poll_after_ms),
     )
 
 
 def player(user_id: str, current: Current) -> Response:
-    """Return what plays as JSON, or as the player's HTML if that is preferred."""
-    if current.problem or not current.playing:
+    """Return what plays as JSON, or as the player's HTML if that is preferred.
+
+    Raises Problem if there is one.
+    """
+    if not current.playing:
         raise current.problem or Problem("unreachable")
     if _wants_html():
-        return make_response(_player(current)["player"])
+        return make_response(_player(_view(current), user_id))
     facts = current.playing.as_json()
     return jsonify(**facts, poll_after_ms=current.poll_after_ms)
 
 
-def _player(current: Current) -> dict[str, Any]:
-    """Return the player's HTML, and what the page around it has to know."""
-    wait, title = current.poll_after_ms, _tab_title(current)
-    player = get_template_attribute("player.html", "player")
-    html = player(current.playing, current.problem, wait, title)
-    return {"player": html, "poll_after_ms": wait, "tab_title": title}
+def _player(view: View, user_id: str | None) -> str:
+    html: str = get_template_attribute("player.html", "player")(view, user_id)
+    return html
 
 
-def _tab_title(current: Current) -> str | None:
-    now = current.playing
-    if now is None or now.state not in ("playing", "paused"):
-        return None
-    title = f"⏸ {now.title}" if now.state == "paused" else now.title
-    return " – ".join(filter(None, [title, ", ".join(link.name for link in now.by)]))
+def _view(current: Current) -> View:
+    now, problem, wait = current.playing, current.problem, current.poll_after_ms
+    if now is None:
+        problem = problem or Problem("unreachable")
+        return View(problem.error, wait, problem=problem)
+    if now.title is None or now.state not in ("playing", "paused"):
+        kind = None if now.kind in KNOWN_KINDS else now.kind
+        return View(now.state, wait, unknown_kind=kind)
+    name = " – ".join(filter(None, [now.title, ", ".join(it.name for it in now.by)]))
+    tab_title = f"⏸ {name}" if now.state == "paused" else name
+    # Chinese, Japanese and Korean letters are as wide as two others.
+    wide = [letter for letter in now.title if east_asian_width(letter) in "WF"]
+    columns = len(now.title) + len(wide)
+    return View(now.state, wait, name, tab_title, now, bisect_left(LENGTHS, columns))
+
+
+def _reload_seconds(ms: int) -> int:
+    """Return when a page without scripts reloads; 0 is never."""
+    return max(5, ceil(ms / 1000)) if ms else 0
 
 
 def _wants_html() -> bool:
     """Tell whether the request prefers text/html; JSON is the default."""
-    kinds = ["application/json", "text/html"]
-    return request.accept_mimetypes.best_match(kinds) == "text/html"
+    best = request.accept_mimetypes.best_match(["application/json", "text/html"])
+    return best == "text/html"
 
 
 def _problem(problem: Problem) -> Response:
     if problem.name == "invalid_state":
         log.warning("login refused: invalid state")
     if request.endpoint != "now_playing":
-        response = make_response(render_template("problem.html", problem=problem))
+        response = make_response(_problem_page(problem))
     elif _wants_html():
-        current = Current(None, None, problem, problem.poll_after_ms)
-        response = make_response(_player(current)["player"])
+        view = View(problem.error, problem.poll_after_ms, problem=problem)
+        response = make_response(_player(view, session.get("user")))
     else:
         response = jsonify(
             error=problem.error,
-            message=f"{problem.message} {problem.advice}",
+            message=f"{problem.message} {problem.advice}".strip(),
             poll_after_ms=problem.poll_after_ms,
         )
     response.status_code = problem.status
     if problem.retry_after:
         response.headers["Retry-After"] = str(problem.retry_after)
     return response
+
+
+def _problem_page(problem: Problem) -> str:
+    passes = request.endpoint == "main" and problem.status in (502, 503)
+    return render_template(
+        "problem.html",
+        problem=problem,
+        is_logged_in="user" in session,
+        offers_login=problem.name in LOGIN_PROBLEMS,
+        reload_seconds=_reload_seconds(problem.poll_after_ms or RELOAD_MS) * passes,
+    )
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -121,26 +194,12 @@ def _http_error(error: HTTPException) -> Response:
     return response
 
 
-def _prepare_templates(app: Flask, config: Config) -> None:
-    folder = Path(app.static_folder or "")
-    drawn = re.findall(r'id="(\w+)"', (folder / "glyphs.svg").read_text("utf-8"))
-
-    def static(name: str) -> str:
-        return f"{app.static_url_path}/{name}"
-
-    def glyph(name: str | None, otherwise: str = "trouble") -> Markup:
-        return glyphs.get(name or "") or glyphs[otherwise]
-
+def _glyph_filter(url: str) -> Callable[..., Markup]:
+    """Return a function that draws a glyph by its name, or else another."""
+    sprite = (STATIC / "glyphs.svg").read_text("utf-8")
     svg = Markup('<svg aria-hidden="true"><use href="{}#{}"/></svg>')
-    glyphs = {name: svg.format(static("glyphs.svg"), name) for name in drawn}
-    # Jinja evaluates a filter of a constant once, when it compiles the template.
-    app.jinja_env.filters.update(static=static, glyph=glyph, clock=_clock)
-    app.jinja_env.globals.update(
-        dashboard=DASHBOARD,
-        demo=config.demo,
-        origin=config.origin,
-        redirect_uri=config.redirect_uri,
-    )
+    glyphs = {it: svg.format(url, it) for it in re.findall(r'id="(\w+)"', sprite)}
+    return lambda name, otherwise="trouble": glyphs.get(name) or glyphs[otherwise]
 
 
 def _clock(ms: int) -> str:

@@ -1,0 +1,17 @@
+// For screen readers: a new track by title and artist, then pause and resume by one word.
+// Trouble under a track is not said here, for that line is a live region itself.
+
+const announcement = document.getElementById("announcement");
+
+const text = (section, name) => section.querySelector(`[data-part=${name}]`).textContent.trim();
+
+function what(section) {
+  if (!section.classList.contains("message")) return section.dataset.name;
+  return `${text(section, "title")} ${text(section, "advice")}`;
+}
+
+export function announce(fresh, player) {
+  const label = fresh.dataset.state !== player.dataset.state && text(fresh, "label");
+  const news = what(fresh) !== what(player) && what(fresh);
+  if (label || news) announcement.textContent = [label, news].filter(Boolean).join(": ");
+}
