@@ -87,7 +87,15 @@ class Handle:
             curl.setopt(pycurl.TIMEOUT_MS, int(1000 * self._seconds))
             curl.setopt(pycurl.MAXFILESIZE, LARGEST)
             curl.setopt(pycurl.WRITEFUNCTION, write)
-            curl.perform()
+            try:
+                curl.perform()
+            except pycurl.error as error:
+                if not (keep and error.args[0] == pycurl.E_SEND_ERROR):
+                    raise
+                # The server has hung up meanwhile, which libcurl 8.23 can overlook.
+                body.clear()
+                curl.setopt(pycurl.FRESH_CONNECT, True)
+                curl.perform()
             if not body and curl.getinfo(pycurl.SIZE_DOWNLOAD_T) > 0:
                 raise NoAnswer("gzip cut short")  # to libcurl, an empty body
             http2 = curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2

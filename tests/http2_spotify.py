@@ -9,6 +9,7 @@ from contextlib import suppress
 from http.client import parse_headers
 from pathlib import Path
 from socketserver import BaseRequestHandler
+from threading import Event
 from typing import Any, NamedTuple
 
 from h2.config import H2Configuration
@@ -35,7 +36,8 @@ class TlsSpotify(LocalServer):
     tricks: what to do at the next requests: "vanish" (end the connection without an
     answer), "go away" (end it after the answer), "never mind" (end it and say that the
     request was not looked at), "refuse" (the stream), "silent" (say no more after the
-    headers), or bytes to send ahead of the answer.
+    headers), "hang up" (when told to, without more ado), or bytes to send ahead of the
+    answer.
     """
 
     def __init__(self, certificate: Path) -> None:
@@ -47,6 +49,7 @@ class TlsSpotify(LocalServer):
         self.api_url = f"{self.accounts_url}/v1"
         self.asked: list[Asked] = []
         self.tricks: list[str | bytes] = []
+        self.hang_up, self.hung_up = Event(), Event()
 
     def grant(self, person: str, **_: str) -> str:
         return person
@@ -94,6 +97,7 @@ class _Connection(BaseRequestHandler):
 
     def _speak_http2(self) -> None:
         http2, silent = H2Connection(H2Configuration(False, "utf-8")), False
+        trick: str | bytes = ""
         http2.initiate_connection()
         self.tls.sendall(http2.data_to_send())
         while data := self.tls.recv(65536):
@@ -120,3 +124,9 @@ class _Connection(BaseRequestHandler):
                     http2.close_connection(last_stream_id=looked_at)
                     return self.tls.sendall(http2.data_to_send())
             self.tls.sendall(http2.data_to_send())
+            if trick == "hang up":
+                self.server.hang_up.wait()
+                self.tls.setblocking(False)
+                with suppress(OSError):
+                    self.tls.unwrap()
+                return self.server.hung_up.set()
