@@ -6,7 +6,7 @@ const announcement = document.getElementById("announcement");
 const text = (section, name) => section.querySelector(`[data-part=${name}]`).textContent.trim();
 
 function what(section) {
-  if (!section.classList.contains("message")) return section.dataset.name;
+  if (section.classList.contains("track")) return section.dataset.name;
   return `${text(section, "title")} ${text(section, "advice")}`;
 }
 
