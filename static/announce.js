@@ -1,5 +1,5 @@
-// For screen readers: a new track by title and artist, then pause and resume by one word.
-// Trouble under a track is not said here, for that line is a live region itself.
+// For screen readers: a new track by title and artist, pause and resume by one word.
+// Trouble under a track says itself: its line is a live region.
 
 const announcement = document.getElementById("announcement");
 
