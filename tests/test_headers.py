@@ -80,9 +80,9 @@ def test_policy_lets_nothing_in_but_its_own(
     for at, pictures in ((app, f"{covers} {spotify.url}"), (real, covers)):
         policy = ask(at, "GET", "/").headers["Content-Security-Policy"]
         assert policy == (
-            "default-src 'none'; style-src 'self'; script-src 'self'; "
-            "connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
-            f"frame-ancestors 'none'; form-action 'self'; img-src {pictures}"
+            "default-src 'none'; base-uri 'none'; style-src 'self'; "
+            "script-src 'self'; connect-src 'self'; manifest-src 'self'; "
+            f"form-action 'self'; frame-ancestors 'none'; img-src {pictures}"
         )
 
 

@@ -32,8 +32,7 @@ def init_app(app: Flask, config: Config) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.propagate = False  # a server may set up the root later
-    if log.level == logging.NOTSET:
-        log.setLevel(logging.INFO)
+    log.setLevel(log.level or logging.INFO)
 
     @app.before_request
     def start() -> None:
@@ -43,10 +42,9 @@ def init_app(app: Flask, config: Config) -> None:
     def finish(response: Response) -> Response:
         # Pages and polls that go well would bury the rest.
         routine = response.status_code < 400 and request.endpoint in ROUTINE
+        # Without the query, which may hold a code.
+        what = quote(f"{request.method} {request.path}", "/ ")
+        ms = 1000 * (time.perf_counter() - g.started)
         level = logging.DEBUG if routine else logging.INFO
-        if log.isEnabledFor(level):
-            # Without the query, which may hold a code.
-            what = quote(f"{request.method} {request.path}", "/ ")
-            ms = 1000 * (time.perf_counter() - g.started)
-            log.log(level, "%s %d %.1f ms", what, response.status_code, ms)
+        log.log(level, "%s %d %.1f ms", what, response.status_code, ms)
         return response
