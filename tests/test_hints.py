@@ -9,8 +9,7 @@ import pytest
 
 from config import Config
 from tests.conftest import CLIENT_ID
-from web.hints import hints
-from web.server import greeting
+from web.server import greeting, hints
 
 MISTAKES: tuple[tuple[str, dict[str, str], str | None, str], ...] = (
     ("", {}, None, "No SPOTIFY_CLIENT_ID in .env: this is the demo"),
@@ -72,7 +71,7 @@ def test_misspelt_names_are_told_with_the_right_one(
     [
         ("http://127.0.0.1:5000", "127.0.0.1", 5000, None),
         ("http://127.0.0.1:5000", "0.0.0.0", 5000, None),
-        ("http://[::1]:80", "::", 80, None),
+        ("http://[::1]", "::", 80, None),
         ("http://127.0.0.1:8080", "0.0.0.0", 5000, "0.0.0.0:5000"),
         ("http://127.0.0.1:5000", "::1", 5000, "[::1]:5000"),
         ("https://music.example", "127.0.0.1", 443, "127.0.0.1:443"),
