@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -145,10 +144,7 @@ def read_environ(environ: Mapping[str, str], path: Path = DOTENV) -> dict[str, s
 def read_dotenv(path: Path) -> list[Binding]:
     """Return what stands in a file like .env, in its order. Raises ConfigError."""
     try:
-        content = path.read_bytes() if path.exists() else b""
-        # PowerShell 5.1 writes UTF-16.
-        utf_16 = content.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
-        text = content.decode("utf-16" if utf_16 else "utf-8-sig")
+        text = path.read_text("utf-8-sig") if path.exists() else ""
     except (OSError, UnicodeError):
         raise ConfigError([f"{path} can't be read: save it as UTF-8 text"]) from None
     return list(parse_stream(StringIO(text)))

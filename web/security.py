@@ -112,10 +112,9 @@ def _refuse_what_no_person_wants(endpoint: str | None) -> None:
     if request.method == "HEAD" and rule and endpoint in LOGIN_STEPS:
         raise MethodNotAllowed(sorted((rule.methods or set()) - {"HEAD"}))
     purposes = [headers.get(it, "") for it in ("Sec-Purpose", "Purpose", "X-Moz")]
-    if "prefetch" in " ".join(purposes) and endpoint not in ANY_HOST:
-        raise Problem("cross_site")
-    destination = headers.get("Sec-Fetch-Dest", "document")
-    if endpoint in ("login", "callback") and destination != "document":
+    prefetched = "prefetch" in " ".join(purposes) and endpoint not in ANY_HOST
+    framed = headers.get("Sec-Fetch-Dest", "document") != "document"
+    if prefetched or (framed and endpoint in ("login", "callback")):
         raise Problem("cross_site")
 
 
