@@ -132,10 +132,7 @@ class Config:
 
 
 def read_environ(environ: Mapping[str, str], path: Path = DOTENV) -> dict[str, str]:
-    """Return the settings in .env and environ, without empty ones; environ wins.
-
-    Raises ConfigError if .env is not a text file.
-    """
+    """Return what is not empty in .env and environ, which wins. Raises ConfigError."""
     from_file = {it.key: it.value or "" for it in read_dotenv(path) if it.key}
     stripped = {name: value.strip() for name, value in {**from_file, **environ}.items()}
     return {name: value for name, value in stripped.items() if value}

@@ -6,18 +6,13 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """What a problem means.
+    """What a problem means."""
 
-    status: of the answer (HTTP). message, advice: what to say, and what to do next.
-    poll_after: seconds until a page should ask again; 0 where that would not help.
-    spread: seconds over which a crowd comes back, if more than a tenth.
-    """
-
-    status: int
+    status: int  # of the answer (HTTP)
     message: str
-    advice: str = ""
-    poll_after: int = 0
-    spread: int = 0
+    advice: str = ""  # what to do next
+    poll_after: int = 0  # seconds until a page should ask again; 0: it would not help
+    spread: int = 0  # seconds over which a crowd comes back, if more than a tenth
 
 
 ADD_ACCOUNT = "Ask the app’s owner to add its e-mail address in the dashboard."
@@ -75,9 +70,8 @@ KINDS = {
 class Problem(Exception):
     """A named outcome that is not success.
 
-    name: a key of KINDS. error: what /now-playing calls it. status, message, advice:
-    see Kind. retry_after: seconds to wait, where Spotify says so, or None.
-    poll_after_ms: milliseconds until a page should ask again; 0 means never.
+    name: a key of KINDS. error: what /now-playing calls it. retry_after: seconds to
+    wait, where Spotify says so. poll_after_ms: until a page should ask again; 0: never.
     """
 
     def __init__(self, name: str, retry_after: float | None = None) -> None:

@@ -17,10 +17,9 @@ log = logging.getLogger("now_playing")
 
 
 class App(Flask):
-    """Flask, except that an unexpected error is logged without its text."""
+    """Flask, but of an unexpected error, no text is logged: it may hold a secret."""
 
     def log_exception(self, exc_info: Any) -> None:
-        """Log the type and the places: the text may hold what no log should."""
         places = "".join(traceback.format_tb(exc_info[2]))
         log.error("%s at\n%s", exc_info[0].__name__, places)
 

@@ -71,7 +71,7 @@ def init_app(app: Flask, config: Config) -> None:
     @app.after_request
     def protect(response: Response) -> Response:
         response.headers.setdefault("Cache-Control", "no-store")
-        response.headers.update(headers)
+        response.headers.extend(headers)
         return response
 
 
@@ -121,8 +121,7 @@ def _refuse_what_no_person_wants(endpoint: str | None) -> None:
 def _move_to_own_host(config: Config, host: str) -> BaseResponse:
     """Redirect from another name of this machine. Raises Problem for any other host.
 
-    Spotify forbids localhost redirect URIs, and cookies do not cross names, so people
-    have to be at the one right name before any cookie is set.
+    Spotify forbids localhost redirect URIs, and cookies do not cross names.
     """
     own, uri = urlsplit(config.origin), parts_of(f"http://{host}")
     is_here = is_local(own) and is_local(uri) and uri.netloc == host

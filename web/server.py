@@ -126,10 +126,7 @@ def load_app(module: str) -> Any:
 
 
 def _check_port(config: Config) -> None:
-    """Raise ConfigError if the address can't be served at.
-
-    Granian would not notice: it shares the port with whoever has it (SO_REUSEPORT).
-    """
+    """Raise ConfigError if the port is taken. Granian would share it (SO_REUSEPORT)."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
         socket.create_server((config.host, config.port), family=family).close()
