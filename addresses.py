@@ -56,28 +56,20 @@ def callback_url(value: str) -> str:
     https://developer.spotify.com/documentation/web-api/concepts/redirect_uri
     """
     address = re.split("[?#]", value)[0]
-    bare = "://" not in address
-    uri = parts_of(f"http://{address}" if bare else address)
-    here = bool(OTHER_NAMES.fullmatch(uri.hostname or ""))
-    plain = uri.scheme == "http" and not is_local(uri)
-    right = f"{uri.scheme}://{uri.netloc}"
-    if here or not uri.netloc:
-        right = f"http://127.0.0.1:{uri.port or 5000}"
-    elif plain:
-        right = f"https://{uri.netloc.removesuffix(f':{uri.port}')}"
-    for what, is_so in {
-        "is not a web address": not uri.netloc,
-        "does not begin with http:// or https://": bare,
-        "has a query or a fragment": address != value,
-        "has to say 127.0.0.1, because Spotify does not allow localhost": here,
-        "is plain http, which Spotify allows only for 127.0.0.1 and [::1]; run the app "
-        "behind a proxy that speaks https (docs/deploying.md)": plain,
-        "has a trailing slash": uri.path == "/callback/",
-        "has another path than /callback": uri.path != "/callback",
-    }.items():
-        if is_so:
-            fix = f"write {right}/callback here and in the dashboard"
-            raise ValueError(f"{what}: {fix}")
+    uri = parts_of(address if "://" in address else f"http://{address}")
+    right = f"{uri.scheme}://{uri.netloc}/callback"
+    what = "has to be a whole address that ends in /callback, without a slash or query"
+    if not uri.netloc:
+        right, what = "http://127.0.0.1:5000/callback", "is not a web address"
+    elif OTHER_NAMES.fullmatch(uri.hostname or ""):
+        right = f"http://127.0.0.1:{uri.port or 5000}/callback"
+        what = "has to say 127.0.0.1, because Spotify does not allow localhost"
+    elif uri.scheme == "http" and not is_local(uri):
+        right = f"https://{uri.netloc.removesuffix(f':{uri.port}')}/callback"
+        what = "is not https, which only 127.0.0.1 and [::1] may do without; run the "
+        what += "app behind a proxy that speaks https (docs/deploying.md)"
+    if value != right:
+        raise ValueError(f"{what}: write {right} here and in the dashboard")
     return value
 
 
@@ -90,8 +82,7 @@ def redis_url(value: str) -> str:
         (urlsplit(value).hostname or "").encode("idna")
         redis.ConnectionPool.from_url(value).make_connection()  # connects to nothing
     except ImportError:
-        fix = "pip install -r requirements-redis.txt"
-        raise ValueError(f"needs packages: {fix}") from None
+        raise ValueError("needs: pip install -r requirements-redis.txt") from None
     except (ValueError, TypeError, redis.RedisError):  # TypeError: an unknown option
         raise ValueError(
             "is not the address of a Redis: write one like redis://127.0.0.1:6379/0, "

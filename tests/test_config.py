@@ -53,7 +53,7 @@ def problems(environ: Mapping[str, str]) -> list[str]:
         ("URI=http://127.0.0.1:8080/callback PORT=5000", {"port": 5000}),
         (f"URI={HTTPS} HOST=10.0.0.7 PORT=8080", {"host": "10.0.0.7", "port": 8080}),
         (f"URI={HTTPS}", {"host": "127.0.0.1", "port": 5000, "secure": True}),
-        ("URI=HTTPS://A.Example:8/callback", {"origin": "https://a.example:8"}),
+        ("URI=https://A.Example:8/callback", {"origin": "https://a.example:8"}),
         ("URI=https://a.example:443/callback", {"origin": "https://a.example"}),
         ("HOST=::", {"host": "::", "origin": "http://127.0.0.1:5000"}),
         ("SPOTIFY_ACCOUNTS_URL=http://[::1]:8/", {"login_url": "http://[::1]:8"}),
@@ -73,40 +73,32 @@ def test_settings_are_read(environ: str, expected: dict[str, Any]) -> None:
 
 
 THIS_MACHINE = "has to say 127.0.0.1, because Spotify does not allow localhost"
-PLAIN = "is plain http, which Spotify allows only for 127.0.0.1 and [::1]; "
-PROXY = "run the app behind a proxy that speaks https (docs/deploying.md)"
-NO_SCHEME = "does not begin with http:// or https://"
+NO_HTTPS = "is not https, which only 127.0.0.1 and [::1] may do without; run the app "
+NO_HTTPS += "behind a proxy that speaks https (docs/deploying.md)"
+PART = "has to be a whole address that ends in /callback, without a slash or query"
 REDIRECT_URIS = {  # what is said, with the fix, and about which
     (THIS_MACHINE, LOCAL): """
         http://LOCALHOST:5000/callback http://app.localhost:5000/callback
         https://localhost./callback http://localhost:5000/login
         http://0.0.0.0:5000/callback
     """,
-    (THIS_MACHINE, "http://127.0.0.1:8888/callback"): "http://localhost:8888/back",
-    (PLAIN + PROXY, HTTPS): """
-        HTTP://music.example/callback http://music.example
-        http://music.example:5000/callback
+    (THIS_MACHINE, "http://127.0.0.1:8888/callback"): "localhost:8888/back",
+    (NO_HTTPS, HTTPS): """
+        HTTP://music.example/callback http://music.example music.example:5000
     """,
-    (PLAIN + PROXY, "https://10.0.0.7/callback"): "http://10.0.0.7:5000/callback",
-    (PLAIN + PROXY, "https://[fd00::7]/callback"): "http://[fd00::7]:5000/callback",
-    (NO_SCHEME, "http://127.0.0.1:8888/callback"): """
-        127.0.0.1:8888/callback 127.0.0.1:8888 localhost:8888/callback
-    """,
-    (NO_SCHEME, HTTPS): "music.example/callback music.example:5000",
-    ("has a query or a fragment", LOCAL): f"{LOCAL}#top {LOCAL}# {LOCAL}?a=b",
-    ("has a query or a fragment", HTTPS): f"{HTTPS}?",
+    (NO_HTTPS, "https://10.0.0.7/callback"): "http://10.0.0.7:5000/callback",
+    (NO_HTTPS, "https://[fd00::7]/callback"): "http://[fd00::7]:5000/callback",
     ("is not a web address", LOCAL): """
         ftp://127.0.0.1:5000/callback http:///callback /callback http://[::1/callback
         https://robin@music.example/callback https://m\u00fcsic.example/callback
         http://127.0.0.1:99999/callback http://127.0.0.1:0/callback
         https://music.example:/callback http://[::1%lo]:5000/callback
     """,
-    ("has a trailing slash", LOCAL): f"{LOCAL}/",
-    ("has another path than /callback", LOCAL): """
-        http://127.0.0.1:5000 http://127.0.0.1:5000/ http://127.0.0.1:5000/back
-        http://127.0.0.1:5000//callback http://127.0.0.1:5000/Callback
+    (PART, LOCAL): f"""
+        {LOCAL}/ {LOCAL}#top {LOCAL}# {LOCAL}?a=b 127.0.0.1:5000/callback 127.0.0.1:5000
+        http://127.0.0.1:5000 http://127.0.0.1:5000//callback http://127.0.0.1:5000/back
     """,
-    ("has another path than /callback", HTTPS): "https://music.example",
+    (PART, HTTPS): f"{HTTPS}? https://music.example HTTPS://music.example/callback",
 }
 
 
