@@ -79,7 +79,7 @@ def redis_url(value: str) -> str:
         import cryptography  # noqa: F401
         import redis
 
-        (urlsplit(value).hostname or "").encode("idna")
+        (urlsplit(value).hostname or "").encode("idna")  # as its look-up will
         redis.ConnectionPool.from_url(value).make_connection()  # connects to nothing
     except ImportError:
         raise ValueError("needs: pip install -r requirements-redis.txt") from None
