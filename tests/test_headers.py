@@ -76,14 +76,12 @@ def test_policy_lets_nothing_in_but_its_own(
 ) -> None:
     """Pictures also from where covers are: Spotify's two hosts, or a stand-in."""
     covers = "'self' https://*.scdn.co https://*.spotifycdn.com"
+    own = {f"{name}-src 'self'" for name in ("style", "script", "connect", "manifest")}
+    none = {"default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"}
     real = make_app(api_url="https://api.spotify.com/v1")
     for at, pictures in ((app, f"{covers} {spotify.url}"), (real, covers)):
-        policy = ask(at, "GET", "/").headers["Content-Security-Policy"]
-        assert policy == (
-            "default-src 'none'; base-uri 'none'; style-src 'self'; "
-            "script-src 'self'; connect-src 'self'; manifest-src 'self'; "
-            f"form-action 'self'; frame-ancestors 'none'; img-src {pictures}"
-        )
+        policy = ask(at, "GET", "/").headers["Content-Security-Policy"].split("; ")
+        assert {*policy} == own | none | {"form-action 'self'", f"img-src {pictures}"}
 
 
 def named_files(text: str, folder: str) -> set[str]:
@@ -190,9 +188,7 @@ def test_foreign_hosts_are_refused_and_never_named_but_in_the_log(
             assert ORIGIN in line
 
 
-def test_localhost_moves_to_the_canonical_origin_and_nowhere_else(
-    make_app: MakeApp,
-) -> None:
+def test_localhost_moves_to_the_own_origin_and_nowhere_else(make_app: MakeApp) -> None:
     """No trick with the path or the query leads the hop astray; forms do not hop."""
     app = make_app(port=8000)  # behind a forwarded port, as in a container
     for path, query, where in (
@@ -202,12 +198,7 @@ def test_localhost_moves_to_the_canonical_origin_and_nowhere_else(
         ("/x\r\nX-Evil: 1", "\r\nX:1%0d", "/x%0D%0AX-Evil%3A%201?%0D%0AX%3A1%0d"),
         ("/\xc3\xbc/%2F", "\xc3\xbc", "/%C3%BC/%252F?%C3%BC"),
     ):
-        for host in (
-            "localhost:5000",
-            "LOCALHOST:8000",
-            "[::1]:5000",
-            "127.0.0.2:5000",
-        ):
+        for host in "localhost:5000 LOCALHOST:8000 [::1]:5000 127.0.0.2:5000".split():
             answer = ask(app, "GET", path, host, query)
             assert answer.status_code == 307
             assert answer.headers["Location"] == f"{ORIGIN}{where}"
