@@ -198,7 +198,7 @@ def test_localhost_moves_to_the_own_origin_and_nowhere_else(make_app: MakeApp) -
         ("/x\r\nX-Evil: 1", "\r\nX:1%0d", "/x%0D%0AX-Evil%3A%201?%0D%0AX%3A1%0d"),
         ("/\xc3\xbc/%2F", "\xc3\xbc", "/%C3%BC/%252F?%C3%BC"),
     ):
-        for host in "localhost:5000 LOCALHOST:8000 [::1]:5000 127.0.0.2:5000".split():
+        for host in ("localhost:5000", "LOCALHOST:8000", "[::1]:5000"):
             answer = ask(app, "GET", path, host, query)
             assert answer.status_code == 307
             assert answer.headers["Location"] == f"{ORIGIN}{where}"
