@@ -85,7 +85,7 @@ def create_app(
     @app.route("/logout", methods=["GET", "POST"])
     @from_own_pages
     def logout() -> BaseResponse:
-        if users.pop(user_id := session.get("user", "")):
+        if (user_id := session.get("user", "")) and users.pop(user_id):
             log_user("log-out", user_id)
         session.clear()
         return redirect("/", 303 if request.method == "POST" else 307)

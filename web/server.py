@@ -126,7 +126,7 @@ def load_app(module: str) -> Any:
 
 
 def _check_port(config: Config) -> None:
-    """Raise ConfigError if the port is taken. Granian would share it (SO_REUSEPORT)."""
+    """Raise ConfigError if it is taken, which granian would share (SO_REUSEPORT)."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
         socket.create_server((config.host, config.port), family=family).close()
