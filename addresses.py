@@ -58,8 +58,10 @@ def callback_url(value: str) -> str:
     address = re.split("[?#]", value)[0]
     uri = parts_of(address if "://" in address else f"http://{address}")
     right = f"{uri.scheme}://{uri.netloc}/callback"
-    what = "has to be a whole address that ends in /callback, without a slash or query"
-    if not uri.netloc:
+    what = "has to be a whole address that ends in /callback"
+    if address.endswith("/callback/"):
+        what = "has a trailing slash"
+    elif not uri.netloc:
         right, what = "http://127.0.0.1:5000/callback", "is not a web address"
     elif OTHER_NAMES.fullmatch(uri.hostname or ""):
         right = f"http://127.0.0.1:{uri.port or 5000}/callback"

@@ -19,28 +19,33 @@ ADD_ACCOUNT = "Ask the app’s owner to add its e-mail address in the dashboard.
 AGREE = "Log out, log in again, and agree to what Spotify asks."
 COMPARE = "If you run this app: compare both with the dashboard."
 COUNTRY = "Spotify isn’t available in the country this app runs in."
+ELSEWHERE = "Run the app in a country where Spotify is available."
+ENDS = "It does so after six months, or when you disconnect the app. Log in again."
 QUOTA = "Spotify’s daily limit for this app is used up."
 RENEW = "The owner needs to renew Premium. Spotify may take a few hours to notice."
+SHARED = (
+    "Other apps of the same developer account count too. This page goes on by itself."
+)
 STARTED = "Log in again, in the browser you started in."
 WAIT = "Too many requests: Spotify has asked this app to wait."
 
 KINDS = {
     "logged_out": Kind(401, "You’re not logged in.", "Log in with Spotify."),
     "session_unknown": Kind(401, "You’ve been logged out.", "Log in again."),
-    "session_ended": Kind(401, "Spotify has ended this login.", "Log in again."),
+    "session_ended": Kind(401, "Spotify has ended this login.", ENDS),
     "not_registered": Kind(
         403, "This Spotify account isn’t on the app’s list of users.", ADD_ACCOUNT, 60
     ),
     "owner_premium": Kind(
         403, "Spotify only answers while the app’s owner has Premium.", RENEW, 300
     ),
-    "wrong_country": Kind(403, COUNTRY, poll_after=300),
+    "wrong_country": Kind(403, COUNTRY, ELSEWHERE, 300),
     "forbidden": Kind(403, "Spotify won’t share what you’re playing.", AGREE, 60),
     "unreachable": Kind(
         502, "Spotify isn’t answering properly.", "This page keeps trying.", 15
     ),
     "rate_limited": Kind(503, WAIT, "This page asks again after that.", 5, spread=1),
-    "quota_exceeded": Kind(503, QUOTA, "This page goes on by itself.", 60, spread=1),
+    "quota_exceeded": Kind(503, QUOTA, SHARED, 60, spread=1),
     "busy": Kind(
         503, "Many people are here right now.", "Try again in a moment.", 1, spread=2
     ),

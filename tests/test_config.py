@@ -75,7 +75,7 @@ def test_settings_are_read(environ: str, expected: dict[str, Any]) -> None:
 THIS_MACHINE = "has to say 127.0.0.1, because Spotify does not allow localhost"
 NO_HTTPS = "is not https, which only 127.0.0.1 and [::1] may do without; run the app "
 NO_HTTPS += "behind a proxy that speaks https (docs/deploying.md)"
-PART = "has to be a whole address that ends in /callback, without a slash or query"
+PART = "has to be a whole address that ends in /callback"
 REDIRECT_URIS = {  # what is said, with the fix, and about which
     (THIS_MACHINE, LOCAL): """
         http://LOCALHOST:5000/callback http://app.localhost:5000/callback
@@ -95,9 +95,10 @@ REDIRECT_URIS = {  # what is said, with the fix, and about which
         https://music.example:/callback http://[::1%lo]:5000/callback
     """,
     (PART, LOCAL): f"""
-        {LOCAL}/ {LOCAL}#top {LOCAL}# {LOCAL}?a=b 127.0.0.1:5000/callback 127.0.0.1:5000
+        {LOCAL}#top {LOCAL}# {LOCAL}?a=b 127.0.0.1:5000/callback 127.0.0.1:5000
         http://127.0.0.1:5000 http://127.0.0.1:5000//callback http://127.0.0.1:5000/back
     """,
+    ("has a trailing slash", LOCAL): f"{LOCAL}/ 127.0.0.1:5000/callback/",
     (PART, HTTPS): f"{HTTPS}? https://music.example HTTPS://music.example/callback",
 }
 

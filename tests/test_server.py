@@ -24,7 +24,7 @@ from flask import Flask, Response, request
 from stand_in import StandIn
 from tests.conftest import CLIENT_ID, SECRET, Browser, needs
 from tests.redis_server import RedisServer
-from tests.wire import free_port, hold
+from tests.wire import Forwarder, LocalServer, free_port, hold
 
 pytestmark = pytest.mark.slow
 HOME = Path(__file__).parent.parent
@@ -170,6 +170,25 @@ def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(server: Server) -> 
     assert server.says() == f"Redirect URI for the dashboard: {origin}/callback\n"
     said = refused(2, SPOTIFY_CLIENT_ID=CLIENT_ID, PORT=str(server.port))
     assert f"PORT {server.port} on 127.0.0.1 can't be used (address already" in said
+
+
+def test_it_works_through_a_forwarded_port(start: Start, spotify: StandIn) -> None:
+    """As for a container: people's port is not the one that it listens on."""
+    with LocalServer(Forwarder) as forwarder:
+        uri = f"http://127.0.0.1:{forwarder.port}/callback"
+        server = start(SPOTIFY_REDIRECT_URI=uri)
+        assert f":{forwarder.port}" in server.says()
+        assert f" 127.0.0.1:{server.port}: a proxy or" in server.says()
+        Forwarder.port, server.port = server.port, forwarder.port
+        browser = Browser(server.website, spotify)
+        browser.log_in()
+        assert browser.json()["state"] == "playing"
+
+
+def test_file_that_holds_no_certificates_is_told_at_once(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.pem", HOME / "README.md"):
+        said = refused(2, SPOTIFY_CLIENT_ID=CLIENT_ID, SSL_CERT_FILE=str(path))
+        assert f"SSL_CERT_FILE {path} can't be read" in said
 
 
 def test_help_says_where_the_settings_are_and_arguments_are_refused() -> None:

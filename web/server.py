@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 
 from addresses import port_of
 from config import (
+    DASHBOARD,
     DEMO_CLIENT_ID,
     DOTENV,
     Config,
@@ -55,6 +57,7 @@ def main() -> int:
             os.environ[CLIENT_ID] = DEMO_CLIENT_ID
         config = Config.from_env(read_environ(os.environ))
         _check_port(config)
+        _check_certificates()
         if config.logins_file and not config.demo:  # else the worker would find out
             FileStore(config.logins_file, User, time).close()
         _say(greeting(config))
@@ -102,7 +105,7 @@ def greeting(config: Config) -> str:
         listens = f"The server listens on {host}:{config.port}: "
         lines.append(f"{listens}a proxy or a forwarded port has to lead there")
     if not config.demo:
-        lines.append(f"Redirect URI for the dashboard: {config.redirect_uri}")
+        lines.append(f"Redirect URI for {DASHBOARD}: {config.redirect_uri}")
     return "\n".join(lines)
 
 
@@ -135,6 +138,16 @@ def _check_port(config: Config) -> None:
         problem = f"PORT {config.port} on {config.host} can't be used ({why}): "
         fix = "stop what uses it (on macOS: AirPlay Receiver), or set another PORT"
         raise ConfigError([problem + fix]) from None
+
+
+def _check_certificates() -> None:
+    """Raise ConfigError if SSL_CERT_FILE holds none, or every call would fail."""
+    try:
+        if path := os.environ.get("SSL_CERT_FILE"):
+            ssl.create_default_context(cafile=path)
+    except OSError:
+        problem = f"SSL_CERT_FILE {path} can't be read: name a file of certificates"
+        raise ConfigError([problem]) from None
 
 
 def _serve(config: Config) -> None:
