@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 from benchmarks.day import App, ask, listen
-from schedule import goes_on, next_wait, problem_wait, wait_seconds
+from schedule import Answer, goes_on, next_wait, wait_seconds
 from spotify.playback import NowPlaying
 from spotify.quota import DAY, HOUR, DailyCalls
 from tests.conftest import Clock
@@ -69,10 +69,19 @@ def test_random_part_of_a_long_wait_does_not_lead_past_the_end() -> None:
     assert max(waits) <= 665 + 0.8 + 0.6
 
 
-def test_problem_that_lasts_is_tried_less_and_less() -> None:
-    waits = [problem_wait(15, for_, 1) for for_ in (0, 15, 30, 60, 120, 999)]
-    assert waits == [15, 15, 30, 60, 120, 120]
-    assert problem_wait(300, 999, 2) == 600
+@pytest.mark.parametrize(
+    ("problem", "pace", "waits"),
+    [
+        ("unreachable", 1, [15, 15, 30, 60, 120, 120]),
+        ("owner_premium", 2, [600] * 6),
+    ],
+)
+def test_problem_that_lasts_is_tried_less_and_less(
+    problem: str, pace: int, waits: list[int]
+) -> None:
+    answer = Answer().next(None, problem, 0, pace)
+    later = [answer.next(None, problem, at, pace) for at in (0, 15, 30, 60, 120, 999)]
+    assert [it.due - it.at for it in later] == waits
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from spotify.client import Account
 from spotify.sender import QUEUE_SECONDS, TOKEN_SECONDS
 from stand_in import StandIn
 from store import Store, open_store
-from store.redis import LOCK_SECONDS, SAVE_SECONDS, SOCKET_SECONDS, RedisStore
+from store.redis import LOCK_SECONDS, SAVE_SECONDS, SOCKET_SECONDS, name_of
 from tests.conftest import SECRET, Browser, Clock, MakeApp
 from tests.redis_server import RedisProxy, RedisServer
 from tests.wire import hold
@@ -138,12 +138,12 @@ def test_redis_holds_nothing_readable(redis: RedisServer, clock: Clock) -> None:
 def test_what_redis_can_not_decrypt_is_not_there(
     redis: RedisServer, clock: Clock
 ) -> None:
-    users, name = opened(clock, redis.url).users, RedisStore.name("user", "a")
+    users, name = opened(clock, redis.url).users, name_of("user", "a")
     for key in "ab":
         users.put(key, FULL)
     assert opened(clock, redis.url, "some other secret key").users.get("a") is None
     assert users.get("a") == FULL
-    for wrong in (b"garbage", b"", redis.client.get(RedisStore.name("user", "b"))):
+    for wrong in (b"garbage", b"", redis.client.get(name_of("user", "b"))):
         redis.client.set(name, wrong)
         assert users.get("a") is None
     redis.client.delete(name)
