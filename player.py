@@ -13,17 +13,15 @@ from cachetools import TTLCache
 
 from problems import Problem
 from schedule import Answer
-from spotify import Spotify, Token
+from spotify import Spotify
 from spotify.client import Account, Unauthorised
 from spotify.playback import NowPlaying
-from spotify.tokens import refresh_token
+from spotify.tokens import Token, refresh_token
 from store import Clock, Store
 
 WAIT_SECONDS = 9.0  # for another visit of the same person
 MOST_WAITING = 200  # visits at once, because each of them keeps one of the threads
 MOST_PEOPLE, KEPT_SECONDS = 100_000, 86_400  # whose answers are kept, and how long
-
-NOT_ASKED = Answer()
 
 T = TypeVar("T")
 
@@ -51,7 +49,7 @@ class Current(NamedTuple):
 class Person:
     """What passes: the last answer to a person. lock: held by the visit that asks."""
 
-    answer: Answer = NOT_ASKED
+    answer: Answer = field(default_factory=Answer)
     account: Account | None = None  # where Spotify did not say it at login
     refused: Token | None = None  # by the API, so it is not sent again
     lock: threading.RLock = field(default_factory=threading.RLock)

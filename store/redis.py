@@ -38,10 +38,10 @@ class RedisTable(Generic[V]):
     Values are encrypted, and useless under any other name than their own.
     """
 
-    def __init__(self, url: str, name: str, seconds: int, key: str, kind: type[V]):
-        self._client = _connect(url, SOCKET_SECONDS, 1)
-        tries = int(SAVE_SECONDS / SAVE_AGAIN_SECONDS)
-        self._patient_client = _connect(url, SAVE_SECONDS, tries, SAVE_AGAIN_SECONDS)
+    def __init__(
+        self, clients: tuple[Any, Any], name: str, seconds: int, key: str, kind: type[V]
+    ) -> None:
+        self._client, self._patient_client = clients
         self._name, self._seconds, self._json = name, seconds, TypeAdapter(kind)
         digest = hmac.digest(key.encode(), b"now_playing redis values", "sha256")
         self._fernet = Fernet(urlsafe_b64encode(digest))
@@ -80,9 +80,12 @@ class RedisStore(Generic[V]):
 
     def __init__(self, config: Config, person: type[V]) -> None:
         url, self.secret_key = config.redis_url or "", config.secret_key or ""
-        self.auths = RedisTable(url, "auth", AUTH_SECONDS, self.secret_key, str)
-        self.users = RedisTable(url, "user", USER_SECONDS, self.secret_key, person)
+        tries = int(SAVE_SECONDS / SAVE_AGAIN_SECONDS)
+        patient_client = _connect(url, SAVE_SECONDS, tries, SAVE_AGAIN_SECONDS)
         self._client = _connect(url, SOCKET_SECONDS, 1)
+        clients, key = (self._client, patient_client), self.secret_key
+        self.auths = RedisTable(clients, "auth", AUTH_SECONDS, key, str)
+        self.users = RedisTable(clients, "user", USER_SECONDS, key, person)
         self._probe = _connect(url, PROBE_SECONDS, 0)
         if not self.ready():
             log.warning("Redis does not answer yet: see REDIS_URL")

@@ -13,9 +13,9 @@ import pytest
 
 from config import Config
 from player import User
-from spotify import Token
 from spotify.client import Account
 from spotify.sender import QUEUE_SECONDS, TOKEN_SECONDS
+from spotify.tokens import Token
 from stand_in import StandIn
 from store import Store, open_store
 from store.redis import LOCK_SECONDS, SAVE_SECONDS, SOCKET_SECONDS, name_of
