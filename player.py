@@ -21,7 +21,7 @@ from store import Clock, Store
 
 WAIT_SECONDS = 9.0  # for another visit of the same person
 MOST_WAITING = 200  # visits at once, because each of them keeps one of the threads
-MOST_PEOPLE, KEPT_SECONDS = 100_000, 86_400  # whose answers are kept, and how long
+MOST_PEOPLE, KEPT_SECONDS = 100_000, 3_600  # whose last answer is kept, and how long
 
 T = TypeVar("T")
 
@@ -119,7 +119,9 @@ class Player:
 
     def _person(self, user_id: str) -> Person:
         with self._mutex:
-            return self._people.setdefault(user_id, Person())
+            person = self._people.get(user_id) or Person()
+            self._people[user_id] = person  # its time starts anew
+            return person
 
     @contextmanager
     def _one_at_a_time(self, person: Person) -> Iterator[bool]:
@@ -128,11 +130,10 @@ class Player:
         if waited:
             if not self._waiting.acquire(blocking=False):
                 raise Problem("busy")
-            try:
-                if not person.lock.acquire(timeout=WAIT_SECONDS):
-                    raise Problem("busy")
-            finally:
-                self._waiting.release()
+            entered = person.lock.acquire(timeout=WAIT_SECONDS)
+            self._waiting.release()
+            if not entered:
+                raise Problem("busy")
         try:
             yield waited
         finally:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
@@ -12,8 +13,6 @@ import pycurl
 import tekore as tk
 
 from problems import Problem
-
-from .quota import DailyCalls
 
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
 MOST_TRIES = 2  # for a GET that the server did not look at; libcurl's own is six
@@ -31,10 +30,11 @@ class Handle:
     """A libcurl handle, for one request at a time.
 
     seconds: for a request, all in all. proxy: whether one of the environment is used.
+    count: called when a request goes out.
     """
 
-    def __init__(self, seconds: float, proxy: bool, calls: DailyCalls | None) -> None:
-        self._seconds, self._proxy, self._calls = seconds, proxy, calls
+    def __init__(self, seconds: float, proxy: bool, count: Callable[[], None]) -> None:
+        self._seconds, self._proxy, self._count = seconds, proxy, count
         self._curl, self._http2 = pycurl.Curl(), False
 
     def send(self, request: tk.Request, url: str) -> tk.Response:
@@ -46,17 +46,13 @@ class Handle:
         what fails on a used connection or over HTTP/2, but neither a code nor a refresh
         token may be sent twice: so all but GET goes over HTTP/1.1.
         """
-        curl, body, tries = self._curl, bytearray(), 0
+        curl, body = self._curl, bytearray()
         keep, reusable = request.method == "GET" and self._http2, False
+        tries = iter([pycurl.PREREQFUNC_OK] * MOST_TRIES)
 
         def go_out(*_: object) -> int:
-            nonlocal tries
-            tries += 1
-            if tries > MOST_TRIES:
-                return pycurl.PREREQFUNC_ABORT
-            if self._calls:
-                self._calls.add()
-            return pycurl.PREREQFUNC_OK
+            self._count()
+            return next(tries, pycurl.PREREQFUNC_ABORT)
 
         def write(chunk: bytes) -> int:
             body.extend(chunk)

@@ -10,7 +10,7 @@ from cachetools import TTLCache
 DAY, HOUR = 86_400, 3_600  # seconds
 # Spotify publishes no number. People report being refused after 600 to 1,400 calls.
 USUAL_LIMIT = 1_000
-MOST_COUNTED = 100_000
+MOST_COUNTED = 100_000  # where no limit needs more
 MOST_PEOPLE = 5  # in Spotify's Development Mode, which alone has a daily limit
 # Less than what was refused; but other apps may have made some of the day's calls.
 LEARNED_SHARE, LEAST_LEARNED = 0.9, 200
@@ -22,7 +22,7 @@ log = logging.getLogger("now_playing")
 
 
 class DailyCalls:
-    """The calls of this process to Spotify's API in the last 24 hours, up to 100,000.
+    """The calls of this process to Spotify's API in the last 24 hours.
 
     limit: for all workers together; 0: none; None: the usual one, as long as few people
     use the app. clock: monotonic, in seconds.
@@ -33,7 +33,7 @@ class DailyCalls:
     ) -> None:
         self._limit = max(limit // workers, 1) if limit else limit
         self._usual, self._clock = USUAL_LIMIT // workers, clock
-        self._times: deque[float] = deque(maxlen=MOST_COUNTED)
+        self._times: deque[float] = deque(maxlen=max(limit or 0, MOST_COUNTED))
         self._people: TTLCache[str, None] = TTLCache(MOST_PEOPLE + 1, DAY, clock)
         self._logged_at, self._lock = clock(), Lock()
 

@@ -37,15 +37,11 @@ class Sender(tk.Sender):
 
     def __init__(self, config: Config, clock: Callable[[], float]) -> None:
         most, few = config.threads, config.threads // 4 + 1
-        api, accounts = (
-            (SPOTIFY_API, config.api_url),
-            (SPOTIFY_ACCOUNTS, config.accounts_url),
-        )
         self.calls = DailyCalls(config.daily_calls, config.workers, clock)
-        self._api = Lane(*api, most, CALL_SECONDS, clock, self.calls)
+        self._api = Lane(config.api_url, most, CALL_SECONDS, clock, self.calls)
         # Refreshes have a lane of their own, so that strangers' logins stop nobody.
-        self._refreshes = Lane(*accounts, few, TOKEN_SECONDS, clock)
-        self._logins = Lane(*accounts, few, TOKEN_SECONDS, clock)
+        self._refreshes = Lane(config.accounts_url, few, TOKEN_SECONDS, clock)
+        self._logins = Lane(config.accounts_url, few, TOKEN_SECONDS, clock)
 
     def send(self, request: tk.Request) -> tk.Response:
         """Send what tekore wants sent, to the base URL that the settings name."""
@@ -62,25 +58,23 @@ class Sender(tk.Sender):
 class Lane:
     """One kind of request, with a limit, connections and rate-limit pauses of its own.
 
-    official, base: what a URL starts with to tekore, and what it is sent to. most: how
-    many at once; more queue for a moment. seconds: for one request. calls: counts those
-    that go out.
+    most: how many at once; more queue for a moment. seconds: for one request. calls:
+    counts those that go out.
     """
 
     def __init__(
         self,
-        official: str,
         base: str,
         most: int,
         seconds: float,
         clock: Callable[[], float],
         calls: DailyCalls | None = None,
     ) -> None:
-        self._official, self._base = official, base
-        self._clock, self._calls = clock, calls
+        self._base, self._clock, self._calls = base, clock, calls
         # Plain http leads to this machine: directly, whatever the environment says.
         proxy = base.startswith("https:")
-        self._handles = [Handle(seconds, proxy, calls) for _ in range(most)]
+        count = calls.add if calls else lambda: None
+        self._handles = [Handle(seconds, proxy, count) for _ in range(most)]
         self._waiting: deque[SimpleQueue[Handle]] = deque()
         self._most_waiting = QUEUE_PER_CALL * most
         self._mutex = Lock()
@@ -90,7 +84,8 @@ class Lane:
         """Return the answer. Raises Problem."""
         if (seconds := self._paused_until - self._clock()) > 0:
             raise Problem(self._pause, seconds)
-        url = self._base + request.url.removeprefix(self._official)
+        path = request.url.removeprefix(SPOTIFY_API).removeprefix(SPOTIFY_ACCOUNTS)
+        url = self._base + path
         with self._handle() as handle:
             response = handle.send(request, url)
         status = response.status_code
