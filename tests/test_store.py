@@ -159,16 +159,6 @@ def commands(redis: RedisServer) -> dict[str, int]:
     return {name: names[name] for name in names.keys() - {"info", "config|resetstat"}}
 
 
-def test_each_method_is_one_command(redis: RedisServer, clock: Clock) -> None:
-    users, spent = opened(clock, redis.url).users, []
-    users.put("a", FULL)
-    commands(redis)
-    for name, *value in (("put", FULL), ("get",), ("replace", FULL), ("pop",)):
-        getattr(users, name)("a", *value)
-        spent.append(commands(redis))
-    assert spent == [{"set": 1}, {"getex": 1}, {"set": 1}, {"getdel": 1}]
-
-
 @pytest.fixture
 def proxy(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisProxy]:
     """A way to Redis that may fail; the app is not as patient as usual."""
