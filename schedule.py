@@ -37,17 +37,14 @@ SPREAD, SPREAD_AT_END = 0.08, 0.6
 
 
 class Answer(NamedTuple):
-    """What Spotify last said of a person: what plays, or the name of a problem.
-
-    In seconds by the monotonic clock: when that was, since when it says so, and when it
-    is worth asking again.
-    """
+    """What Spotify last said of a person: what plays, or the name of a problem."""
 
     playing: NowPlaying | None = None
     problem: str = ""
+    # In seconds by the monotonic clock.
     at: float = float("-inf")
-    since: float = 0.0
-    due: float = float("-inf")
+    since: float = 0.0  # when it began to say so
+    due: float = float("-inf")  # when it is worth asking again
 
     def serves(self, now: float, look: bool) -> bool:
         """Tell whether Spotify need not be asked. look: for somebody who looks."""

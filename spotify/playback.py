@@ -133,8 +133,7 @@ def _kind(item: Any, payload: Json) -> str | None:
     if get(item, "is_local") is True or uri.startswith("spotify:local:"):
         return "local"
     # Chapters of audiobooks come as episodes. Their show has no number of episodes.
-    show = get(item, "show")
-    uncounted = isinstance(show, dict) and show.get("total_episodes", 0) is None
+    uncounted = get(item, "show", "total_episodes") is None
     if get(item, "audiobook") or (uncounted and date.startswith("0000")):
         return "chapter"
     kind = text(get(item, "type")) or text(payload.get("currently_playing_type"))
