@@ -1,12 +1,12 @@
-// For screen readers: a new track by title and artist, then pause and resume by one word.
-// Trouble under a track is not said here, for that line is a live region itself.
+// For screen readers: a new track by title and artist, pause and resume by one word.
+// Trouble under a track says itself: its line is a live region.
 
 const announcement = document.getElementById("announcement");
 
 const text = (section, name) => section.querySelector(`[data-part=${name}]`).textContent.trim();
 
 function what(section) {
-  if (!section.classList.contains("message")) return section.dataset.name;
+  if (section.classList.contains("track")) return section.dataset.name;
   return `${text(section, "title")} ${text(section, "advice")}`;
 }
 

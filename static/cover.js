@@ -1,4 +1,4 @@
-// Loads a cover: for the page, and once more for its pixels, which give the page its colours.
+// Loads a cover: for the page, and for the pixels that give the page its colours.
 
 const SIDE = 24; // pixels; a small picture averages by itself
 

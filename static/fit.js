@@ -1,5 +1,5 @@
-// Finds the largest words with which the page needs no scrolling. In full screen, where
-// nobody can scroll, the smallest ones are cut off after some lines.
+// Finds the largest words with which nothing has to scroll. In full screen, where nobody can
+// scroll, small ones are cut off after some lines.
 
 import { isFullScreen, onFullScreenChange } from "./fullscreen.js";
 

@@ -7,7 +7,7 @@ const button = document.getElementById("fullscreen");
 const sheetMedia = sheet.media;
 const fillsTheScreen = matchMedia(sheetMedia); // a kiosk or an installed app
 const listeners = [];
-let wakeLock;
+let wakeLock = Promise.resolve();
 
 export const isFullScreen = () => Boolean(document.fullscreenElement) || fillsTheScreen.matches;
 
@@ -38,11 +38,15 @@ function showButton() {
   button.hidden = isKiosk || !document.fullscreenEnabled;
 }
 
-async function keepScreenOn() {
-  if (wakeLock) wakeLock.release();
-  wakeLock = undefined;
-  if (!navigator.wakeLock || !isFullScreen() || document.hidden) return;
-  wakeLock = await navigator.wakeLock.request("screen").catch(() => undefined);
+async function changeLock(held) {
+  if (held) await held.release();
+  if (!navigator.wakeLock || !isFullScreen() || document.hidden) return undefined;
+  return navigator.wakeLock.request("screen").catch(() => undefined);
+}
+
+// One change after another, or a lock could be lost and never released.
+function keepScreenOn() {
+  wakeLock = wakeLock.then(changeLock);
 }
 
 export function startFullScreen() {

@@ -40,8 +40,8 @@ function contrast(one, other) {
 }
 
 // ---- From pixels to colours
-// Returns the cover's main colour, and the liveliest of those that stand out from it and
-// are near the wanted lightness, so that it can be recognised.
+// Returns the cover's main colour, and the liveliest that stands out from it and is near the
+// wanted lightness.
 function mainColours(pixels, wanted) {
   const groups = new Map();
   for (let i = 0; i < pixels.length; i += 4) {

@@ -65,8 +65,10 @@ function crossfade(isNew, change) {
 
 function show(fresh) {
   const changed = parts.filter((old) => replace(old, part(old.dataset.part, fresh)));
-  for (const { name, value } of [...fresh.attributes]) {
-    if (name !== "data-poll-after-ms") player.setAttribute(name, value); // poll.js has set it
+  const { pollAfterMs } = player.dataset; // poll.js has set that
+  Object.assign(player.dataset, fresh.dataset, { pollAfterMs });
+  for (const name of ["track", "message"]) {
+    player.classList.toggle(name, fresh.classList.contains(name));
   }
   trackShown = isTrack(fresh);
   document.title = fresh.dataset.tabTitle;

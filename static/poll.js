@@ -22,9 +22,9 @@ function askLater() {
   timer = setTimeout(ask, Math.min(Math.max(wait, SHORTEST_WAIT_MS), LONGEST_WAIT_MS));
 }
 
-// For somebody who looks the server asks Spotify, even if it was not yet time for that.
+// For somebody who looks, the server asks Spotify at once.
 function look() {
-  const age = Math.abs(Date.now() - answeredAt); // somebody may set the clock back
+  const age = Math.abs(Date.now() - answeredAt); // the clock may be set back
   if (age > FRESH_MS) ask({ "Cache-Control": "no-cache" });
 }
 

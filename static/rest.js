@@ -1,5 +1,5 @@
 // In full screen, after ten minutes of nothing or pause, the page goes black and shows the
-// time of day, large and dim. Music ends that, and so does a pointer, a touch or a key.
+// time of day. Music, a pointer, a touch or a key ends that.
 
 import { onActivity } from "./activity.js";
 import { isFullScreen, onFullScreenChange } from "./fullscreen.js";

@@ -32,12 +32,17 @@ spy.listen = () => {
   }
 };
 
-// Notes whether the picture can be seen at the moment when the words change.
-spy.watchTitle = () =>
+// Notes whether the picture can be seen at the moment when the words change, and how often
+// that is a fade.
+spy.watchTitle = () => {
+  const start = document.startViewTransition.bind(document);
+  spy.fades = 0;
+  document.startViewTransition = (change) => { spy.fades += 1; return start(change); };
   watch(all("h1")[0], () => {
     const [picture] = all(".art img");
     spy.pictureSeen = picture.complete && picture.naturalWidth > 0 && !picture.hidden;
   });
+};
 
 // Returns what sticks out to the left or right.
 spy.outside = () =>
@@ -76,12 +81,6 @@ spy.countTimers = () => {
     return id;
   };
   window.clearTimeout = (id) => { spy.timers.delete(id); clearTimeout(id); };
-};
-
-spy.countFades = () => {
-  const start = document.startViewTransition.bind(document);
-  spy.fades = 0;
-  document.startViewTransition = (change) => { spy.fades += 1; return start(change); };
 };
 
 // Returns the words of the element with the focus, and whether that can be seen.

@@ -40,12 +40,17 @@ from tests.browser import (
     style,
 )
 from tests.conftest import Clock, MakeApp, needs
-from tests.wire import hold
 from web import pages
 
 # Werkzeug leaves a file open when a page that it belongs to is left.
 LEFT = "ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings(LEFT)]
+
+with_and_without_javascript = pytest.mark.parametrize(
+    ("visitor", "javascript"),
+    [({}, True), ({"java_script_enabled": False}, False)],
+    indirect=["visitor"],
+)
 
 STATIC = Path(__file__).parents[1] / "static"
 TITLE = "Postcards to the Ferryman"
@@ -65,14 +70,9 @@ FAILS: list[tuple[str | bytes, str]] = [  # how, data-state
     ("server_error", "unreachable"),
     (answer(429, {}, "Connection: close", "Retry-After: 1"), "rate_limited"),
 ]
-LONG_TITLE = (
-    "Letters from the harbour that nobody ever sent, until all came back at once"
-)
-TITLES = ["X", TITLE, LONG_TITLE[:48], LONG_TITLE[:60], LONG_TITLE * 4, "W" * 60]
-TITLES += [
-    "夜明け前の港に残された手紙と二度と帰らない渡し守の歌" * 2,
-    "مرحبا بالعالم " * 20,
-]
+WORDS = "Letters from the harbour that nobody ever sent, until all came back again"
+TITLES = ["X", TITLE, WORDS[:48], WORDS[:60], WORDS * 4, "W" * 60]
+TITLES += ["夜明け前の港に残された手紙と二度と帰らない渡し守の歌" * 2, "مرحبا " * 40]
 SIZES = [(800, 480), (1024, 768), (1920, 1080), (768, 1024), (390, 844), (320, 640)]
 
 
@@ -144,11 +144,7 @@ def answer_with(visitor: Visitor, path: str, html: str, status: int = 200) -> No
 # ---- The journey
 
 
-@pytest.mark.parametrize(
-    ("visitor", "javascript"),
-    [({}, True), ({"java_script_enabled": False}, False)],
-    indirect=["visitor"],
-)
+@with_and_without_javascript
 def test_journey_from_localhost(visitor: Visitor, javascript: bool) -> None:
     page, origin = visitor.page, visitor.origin
     page.goto(origin.replace("127.0.0.1", "localhost"))
@@ -219,11 +215,7 @@ def test_ended_login_says_why_and_leads_on(visitor: Visitor) -> None:
     assert len(visitor.asked) == asked
 
 
-@pytest.mark.parametrize(
-    ("visitor", "javascript"),
-    [({}, True), ({"java_script_enabled": False}, False)],
-    indirect=["visitor"],
-)
+@with_and_without_javascript
 def test_problem_that_passes_asks_again_by_itself(
     visitor: Visitor, site: Site, javascript: bool
 ) -> None:
@@ -376,17 +368,6 @@ def test_hidden_tab_sends_nothing(visitor: Visitor) -> None:
     shows(page, "playing", DUET)
     assert len(visitor.asked) == 1
 
-    with hold(visitor.spotify, "player") as held:
-        visitor.hears("track")
-        assert held.arrived()
-        with page.expect_event("requestfailed"):
-            page.evaluate("spy.hide(true)")
-        page.clock.run_for("01:00:00")
-        assert len(visitor.asked) == 2
-        with page.expect_request("**/now-playing"):
-            page.evaluate("spy.hide(false)")
-    shows(page, "playing", TITLE)
-
 
 def test_only_what_changed_is_touched(visitor: Visitor) -> None:
     page, select = visitor.meets("track"), "getSelection().selectAllChildren"
@@ -464,9 +445,8 @@ def test_keyboard_is_enough(visitor: Visitor) -> None:
     expect(page.get_by_role("button", name="Full screen")).to_be_visible()
     tab_through("Now Playing", "Full screenLeave full screen", "The Tidewater Clerks")
     tab_through("Minutes of the Last Meeting", "Listen on Spotify")
-    tab_through(
-        page.locator("#user-id").inner_text(), "Remove access on Spotify", "Log out"
-    )
+    user_id = page.locator("#user-id").inner_text()
+    tab_through(user_id, "Remove access on Spotify", "Log out")
     page.keyboard.press("Enter")
     is_logged_out(page)
 
@@ -596,6 +576,9 @@ def test_full_screen_words_always_fit(visitor: Visitor) -> None:
             )
             page.evaluate("dispatchEvent(new Event('resize'))")
             assert page.evaluate("spy.misfits()") == [], (title, width, height)
+        visitor.hears(named)
+        visitor.hears(named)  # the same again, after which nothing is measured
+        assert page.evaluate("spy.misfits()") == [], title
     page.set_viewport_size({"width": 1920, "height": 1080})
     visitor.hears(visitor.track(name="X"), "playing", "X")
     assert float(style(heading(page), "fontSize")[:-2]) >= 0.115 * 1080
@@ -638,22 +621,17 @@ def test_kiosk_is_dark_and_goes_to_rest(
     expect(rest).to_have_count(0)
 
 
-def test_what_is_new_fades_in_unless_motion_is_reduced(visitor: Visitor) -> None:
-    page = visitor.meets("track")
-    page.evaluate("spy.countFades()")
-    visitor.hears("duet", "playing", DUET)
-    visitor.hears("duet", "playing", DUET)
-    page.emulate_media(reduced_motion="reduce")
-    visitor.hears("track", "playing", TITLE)
-    assert page.evaluate("spy.fades") == 1
-
-
 def test_words_and_picture_change_together(visitor: Visitor) -> None:
     page, cover = visitor.meets("track"), visitor.page.locator(".art img")
     glyph = page.locator(".art svg")
     page.evaluate("spy.watchTitle()")
     visitor.hears("duet", "playing", DUET)
+    visitor.hears("duet", "playing", DUET)
     assert page.evaluate("spy.pictureSeen")
+    page.emulate_media(reduced_motion="reduce")
+    visitor.hears("track", "playing", TITLE)
+    assert page.evaluate("spy.fades") == 1  # of two changes
+    visitor.hears("duet", "playing", DUET)
     held: list[Route] = []
     page.route("**/art/*", lambda route: held.append(route))
     with page.expect_request("**/art/*"):
@@ -712,43 +690,15 @@ def test_text_is_readable_whatever_the_cover(visitor: Visitor) -> None:
     assert min(found[6:]) >= 3  # lines, and the bar
 
 
-def test_lines_are_seen_and_stronger_on_request(visitor: Visitor) -> None:
-    page = visitor.meets("nothing")
-    button, quiet = page.get_by_role("button").last, page.locator("footer")
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        back = style(page.locator("body"), "backgroundColor")
-        colours = [style(button, "borderTopColor"), back]
-        assert page.evaluate("spy.contrast", colours) >= 3
-        page.emulate_media(contrast="more")
-        strong = style(heading(page), "color")
-        assert strong == style(quiet, "color") == style(button, "borderTopColor")
-        page.emulate_media(contrast="no-preference")
-
-
 def test_page_is_in_line_and_large_where_there_is_room(visitor: Visitor) -> None:
-    page = visitor.meets("nothing")
+    page = visitor.meets("track")
     page.set_viewport_size({"width": 1920, "height": 1080})
-    for selector in (".art", "h1"):
-        place = box(page, selector)
-        assert place["x"] + place["width"] / 2 == pytest.approx(960, abs=1)
-    visitor.meets("track")
     for selector, least in (("h1", 75), (".by", 40), (".source", 30), (".time", 30)):
-        size = style(page.locator(selector), "fontSize")
-        assert float(size.removesuffix("px")) >= least
-    assert box(page, "progress")["width"] == box(page, ".text")["width"]
-    assert box(page, ".spotify")["width"] >= 21
+        assert float(style(page.locator(selector), "fontSize")[:-2]) >= least
     page.set_viewport_size({"width": 768, "height": 1024})
     names = (".brand", ".art", "h1", "progress", ".account")
     assert len({box(page, name)["x"] for name in names}) == 1
-    footer = box(page, "footer")
-    assert footer["y"] + footer["height"] <= 1024
-    page.set_viewport_size({"width": 320, "height": 640})
-    user_id = page.locator(".id")
-    assert box(page, ".id")["height"] < 30  # one line
-    expect(user_id).to_have_text(re.compile("^User ID: .{32}$"))
-    user_id.focus()
-    assert user_id.evaluate("(it) => it.scrollWidth <= it.clientWidth")  # all of it
+    assert page.evaluate("document.documentElement.scrollHeight") == 1024
 
 
 def test_demo_says_so_and_links_to_nothing_invented(visitor: Visitor) -> None:

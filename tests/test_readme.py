@@ -75,7 +75,7 @@ def test_modules_import_each_other_in_no_circle() -> None:
     arrows = {(a, b) for a, b in imports() if b in rooms | {"stand_in", "tests"}}
     arrows = {(a, b) for a, b in arrows if a != b}
     assert not [it for it in arrows if it[1] in ("app", "stand_in", "tests")]
-    order = TopologicalSorter[str]()
+    order: TopologicalSorter[str] = TopologicalSorter()
     for user, used in arrows:
         order.add(user, used)
     order.prepare()  # raises CycleError

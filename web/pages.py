@@ -39,7 +39,7 @@ HTTP_PROBLEMS = {404: "not_found", 405: "method_not_allowed", 500: "server_error
 LOGIN_PROBLEMS = ("cancelled", "login_failed", "code_refused", "invalid_state")
 LENGTHS = (16, 32, 64, 120)  # of titles, in columns; without JavaScript these count
 
-KNOWN_KINDS = (None, "track", "episode", "chapter", "local")
+GLYPH = Markup('<svg viewBox="0 0 48 48" aria-hidden="true"><use href="{}#{}"/></svg>')
 
 log = logging.getLogger("now_playing")
 
@@ -57,7 +57,7 @@ class View(NamedTuple):
     tab_title: str = "Now Playing"
     track: NowPlaying | None = None
     length: int = 0
-    unknown_kind: str | None = None
+    kind: str | None = None
     problem: Problem | None = None
 
 
@@ -134,8 +134,7 @@ def _view(current: Current) -> View:
         problem = problem or Problem("unreachable")
         return View(problem.error, wait, problem=problem)
     if now.title is None or now.state not in ("playing", "paused"):
-        kind = None if now.kind in KNOWN_KINDS else now.kind
-        return View(now.state, wait, unknown_kind=kind)
+        return View(now.state, wait, kind=now.kind)
     name = " – ".join(filter(None, [now.title, ", ".join(it.name for it in now.by)]))
     tab_title = f"⏸ {name}" if now.state == "paused" else name
     # Chinese, Japanese and Korean letters are as wide as two others.
@@ -197,8 +196,7 @@ def _http_error(error: HTTPException) -> Response:
 def _glyph_filter(url: str) -> Callable[..., Markup]:
     """Return a function that draws a glyph by its name, or else another."""
     sprite = (STATIC / "glyphs.svg").read_text("utf-8")
-    svg = Markup('<svg aria-hidden="true"><use href="{}#{}"/></svg>')
-    glyphs = {it: svg.format(url, it) for it in re.findall(r'id="(\w+)"', sprite)}
+    glyphs = {it: GLYPH.format(url, it) for it in re.findall(r'id="(\w+)"', sprite)}
     return lambda name, otherwise="trouble": glyphs.get(name) or glyphs[otherwise]
 
 

@@ -97,7 +97,6 @@ def _serve(config: Config) -> None:
     from granian.log import LogLevels
     from granian.server import Server
 
-    files = _allow_open_files(2 * MOST_CONNECTIONS)
     server = Server(
         "stand_in.demo" if config.demo else "app",
         address=config.host,
@@ -111,7 +110,7 @@ def _serve(config: Config) -> None:
         blocking_threads=6 * config.threads + 8 + MOST_WAITING + SPARE_THREADS,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(max_buffer_size=HEADER_BYTES),
-        backpressure=min(MOST_CONNECTIONS, files // 2),  # or Spotify gets none
+        backpressure=MOST_CONNECTIONS,
         log_level=LogLevels.error,
     )
     if hasattr(signal, "SIGHUP"):
@@ -124,18 +123,6 @@ def _serve(config: Config) -> None:
 
     # A loader of our own, because granian's looks into the current folder first.
     server.serve(target_loader=load_app)
-
-
-def _allow_open_files(count: int) -> int:
-    """Raise this process's limit of open files, one for each connection; return it."""
-    with suppress(ImportError, OSError, ValueError):  # Windows has no such limit
-        import resource
-
-        soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if most != resource.RLIM_INFINITY:
-            count = min(count, most)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), most))
-    return count
 
 
 def greeting(config: Config) -> str:
