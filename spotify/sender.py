@@ -151,11 +151,7 @@ def _as_tekore_expects(response: tk.Response) -> tk.Response:
         response.status_code = 400  # the same to us
     token = response.content
     if response.status_code == 200 and isinstance(token, dict):
-        try:
-            seconds = int(token["expires_in"])
-        except (LookupError, TypeError, ValueError, OverflowError):
-            seconds = USUAL_TOKEN_SECONDS
-        # Nothing reads the scope.
-        fixed = {"token_type": "Bearer", "scope": "", "expires_in": seconds}
-        response.content = token | fixed
+        token |= {"token_type": "Bearer", "scope": ""}  # neither is read
+        if type(token.get("expires_in")) is not int:
+            token["expires_in"] = USUAL_TOKEN_SECONDS
     return response
