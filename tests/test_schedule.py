@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 from benchmarks.day import App, ask, listen
-from schedule import Answer, goes_on, next_wait, wait_seconds
+from schedule import goes_on, next_wait, wait_seconds
 from spotify.playback import NowPlaying
 from spotify.quota import DAY, HOUR, DailyCalls
 from tests.conftest import Clock
@@ -67,21 +67,6 @@ def test_random_part_of_a_long_wait_does_not_lead_past_the_end() -> None:
     waits = [next_wait(playing(15, 680), 300, 20) for _ in range(200)]
     assert 600 <= min(waits) < 665
     assert max(waits) <= 665 + 0.8 + 0.6
-
-
-@pytest.mark.parametrize(
-    ("problem", "pace", "waits"),
-    [
-        ("unreachable", 1, [15, 15, 30, 60, 120, 120]),
-        ("owner_premium", 2, [600] * 6),
-    ],
-)
-def test_problem_that_lasts_is_tried_less_and_less(
-    problem: str, pace: int, waits: list[int]
-) -> None:
-    answer = Answer().next(None, problem, 0, pace)
-    later = [answer.next(None, problem, at, pace) for at in (0, 15, 30, 60, 120, 999)]
-    assert [it.due - it.at for it in later] == waits
 
 
 @pytest.mark.parametrize(
