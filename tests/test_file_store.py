@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from config import ConfigError
+from config import Config, ConfigError
+from store import open_store
 from store.file import FileStore
 from tests.conftest import Clock
 
@@ -44,9 +45,11 @@ def reopen(path: Path, clock: Clock, request: pytest.FixtureRequest) -> Reopen:
     stores: list[FileStore[str]] = []
 
     def reopen() -> FileStore[str]:
-        for store in stores:
-            store.close()
-        stores.append(FileStore(str(path), str, clock))
+        for old in stores:
+            old.close()
+        store = open_store(Config("x", logins_file=str(path)), str, clock)
+        assert isinstance(store, FileStore)
+        stores.append(store)
         request.addfinalizer(stores[-1].close)
         return stores[-1]
 
