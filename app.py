@@ -23,10 +23,7 @@ SCOPE = tk.scope.user_read_currently_playing
 def create_app(
     config: Config | None = None, store: Store[User] | None = None, clock: Clock = time
 ) -> Flask:
-    """Return the app, by default with the settings of the environment and .env.
-
-    Raises ConfigError when a setting is missing or wrong.
-    """
+    """Return the app. Raises ConfigError when a setting is missing or wrong."""
     config = config or Config.from_env(read_environ(os.environ))
     app = logs.App(__name__, static_url_path=pages.static_url_path())
     for part in (logs, security, pages):
@@ -67,9 +64,8 @@ def create_app(
     @app.get("/callback")
     def callback() -> BaseResponse:
         code, state = query_argument("code"), query_argument("state")
-        key, old = f"{state}:{session.get('browser')}", session.get("user", "")
-        verifier = auths.pop(key)
-        if verifier is None:
+        key = f"{state}:{session.get('browser')}"
+        if (verifier := auths.pop(key)) is None:
             raise Problem("invalid_state")
         if error := request.args.get("error"):
             raise login_error(error)
@@ -82,15 +78,14 @@ def create_app(
         user_id = token_urlsafe(24)
         users.put(user_id, User(token, spotify.account(token)))
         log_user("login", user_id)
-        users.pop(old)
+        users.pop(session.get("user", ""))
         session["user"], session.permanent = user_id, True
         return redirect("/", 307)
 
     @app.route("/logout", methods=["GET", "POST"])
     @from_own_pages
     def logout() -> BaseResponse:
-        user_id = session.get("user", "")
-        if user_id and users.pop(user_id):
+        if (user_id := session.get("user", "")) and users.pop(user_id):
             log_user("log-out", user_id)
         session.clear()
         return redirect("/", 303 if request.method == "POST" else 307)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,13 +16,7 @@ from urllib.parse import urlsplit
 
 from dotenv.parser import Binding, parse_stream
 
-from addresses import (
-    check_base_url,
-    check_redirect_uri,
-    check_redis_url,
-    origin_of,
-    port_of,
-)
+from addresses import base_url, callback_url, origin_of, port_of, redis_url
 
 HOME = Path(__file__).parent
 DOTENV = HOME / ".env"
@@ -69,12 +62,10 @@ class Config:
 
     @property
     def secure(self) -> bool:
-        """Whether people reach the app over https."""
         return self.origin.startswith("https:")
 
     @property
     def demo(self) -> bool:
-        """Whether this is the demo on the stand-in for Spotify."""
         return self.client_id == DEMO_CLIENT_ID
 
     @property
@@ -109,46 +100,39 @@ class Config:
 
         port = read("PORT", partial(_number, 1, 65_535))
         here = f"http://127.0.0.1:{port or cls.port}/callback"
-        check_uri = partial(check_redirect_uri, here)
-        redirect_uri = read("SPOTIFY_REDIRECT_URI", check_uri, here)
+        redirect_uri = read("SPOTIFY_REDIRECT_URI", callback_url, here)
         uri = urlsplit(redirect_uri)
         local = uri.scheme == "http"  # Spotify takes that for loopback addresses only
-        accounts_url = read("SPOTIFY_ACCOUNTS_URL", check_base_url, SPOTIFY_ACCOUNTS)
-        own_id = r"\w{32}" if accounts_url == SPOTIFY_ACCOUNTS else r"[\w.-]{1,128}"
-        redis = bool(environ.get("REDIS_URL"))
+        accounts_url = read("SPOTIFY_ACCOUNTS_URL", base_url, SPOTIFY_ACCOUNTS)
+        check_id = _client_id if accounts_url == SPOTIFY_ACCOUNTS else str
+        redis, file = environ.get("REDIS_URL"), read("LOGINS_FILE", str)
+        no_key = f"is required with REDIS_URL: {MAKE_KEY}" if redis else ""
         config = cls(
-            client_id=read(
-                "SPOTIFY_CLIENT_ID",
-                partial(_form, own_id, f"is not 32 letters and digits: {COPY_ID}"),
-                unset=f"is not set: {COPY_ID}",
-            ),
+            client_id=read("SPOTIFY_CLIENT_ID", check_id, "", f"is not set: {COPY_ID}"),
             client_secret=read("SPOTIFY_CLIENT_SECRET", str),
             redirect_uri=redirect_uri,
             host=read("HOST", _host, uri.hostname if local else cls.host),
             port=port or (port_of(uri) if local else cls.port),
-            secret_key=read(
-                "SECRET_KEY",
-                partial(_form, ".{16,}", f"is shorter than 16 characters: {MAKE_KEY}"),
-                unset=f"is required with REDIS_URL: {MAKE_KEY}" if redis else "",
-            ),
+            secret_key=read("SECRET_KEY", _secret_key, unset=no_key),
             accounts_url=accounts_url,
-            api_url=read("SPOTIFY_API_URL", check_base_url, SPOTIFY_API),
-            redis_url=read("REDIS_URL", check_redis_url),
-            logins_file=read("LOGINS_FILE", partial(_logins_file, redis)),
+            api_url=read("SPOTIFY_API_URL", base_url, SPOTIFY_API),
+            redis_url=read("REDIS_URL", redis_url),
+            logins_file=file and str(HOME / os.path.expanduser(file)),
             daily_calls=read("SPOTIFY_DAILY_CALLS", partial(_number, 0, 10_000_000)),
-            workers=read("WORKERS", partial(_workers, redis), cls.workers),
+            workers=read("WORKERS", partial(_number, 1, 64), cls.workers),
             threads=read("THREADS", partial(_number, 1, 512), cls.threads),
         )
+        if redis and file:
+            problems.append("LOGINS_FILE and REDIS_URL both keep logins: remove one")
+        if config.workers > 1 and not redis:
+            problems.append("WORKERS is above 1: write 1, or set REDIS_URL")
         if problems:
             raise ConfigError(problems)
         return config
 
 
 def read_environ(environ: Mapping[str, str], path: Path = DOTENV) -> dict[str, str]:
-    """Return the settings in .env and environ, without empty ones; environ wins.
-
-    Raises ConfigError if .env is not a text file.
-    """
+    """Return what is not empty in .env and environ, which wins. Raises ConfigError."""
     from_file = {it.key: it.value or "" for it in read_dotenv(path) if it.key}
     stripped = {name: value.strip() for name, value in {**from_file, **environ}.items()}
     return {name: value for name, value in stripped.items() if value}
@@ -157,19 +141,10 @@ def read_environ(environ: Mapping[str, str], path: Path = DOTENV) -> dict[str, s
 def read_dotenv(path: Path) -> list[Binding]:
     """Return what stands in a file like .env, in its order. Raises ConfigError."""
     try:
-        content = path.read_bytes() if path.exists() else b""
-        # PowerShell 5.1 writes UTF-16.
-        utf_16 = content.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
-        text = content.decode("utf-16" if utf_16 else "utf-8-sig")
+        text = path.read_text("utf-8-sig") if path.exists() else ""
     except (OSError, UnicodeError):
         raise ConfigError([f"{path} can't be read: save it as UTF-8 text"]) from None
     return list(parse_stream(StringIO(text)))
-
-
-def _form(pattern: str, wrong: str, value: str) -> str:
-    if re.fullmatch(pattern, value, re.ASCII):
-        return value
-    raise ValueError(wrong)
 
 
 def _number(least: int, most: int, value: str) -> int:
@@ -178,16 +153,16 @@ def _number(least: int, most: int, value: str) -> int:
     raise ValueError(f"is {value!r}: write a number from {least} to {most}")
 
 
-def _workers(redis: bool, value: str) -> int:
-    if redis or value == "1":
-        return _number(1, 64, value)
-    raise ValueError(f"is {value!r}: write 1, or set REDIS_URL and no LOGINS_FILE")
+def _client_id(value: str) -> str:
+    if re.fullmatch(r"\w{32}", value, re.ASCII):
+        return value
+    raise ValueError(f"is not 32 letters and digits: {COPY_ID}")
 
 
-def _logins_file(redis: bool, value: str) -> str:
-    if redis:
-        raise ValueError("and REDIS_URL both keep logins: remove one of the two")
-    return str(HOME / os.path.expanduser(value))
+def _secret_key(value: str) -> str:
+    if len(value) < 16:
+        raise ValueError(f"is shorter than 16 characters: {MAKE_KEY}")
+    return value
 
 
 def _host(value: str) -> str:

@@ -6,94 +6,57 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """What a problem means.
+    """What a problem means."""
 
-    status: of the answer (HTTP). message, advice: one sentence for the person, and one
-    on what to do next. poll_after: seconds until a page should ask again; 0 where that
-    would not help. spread: seconds over which a crowd comes back, if more than a tenth.
-    """
-
-    status: int
+    status: int  # of the answer (HTTP)
     message: str
-    advice: str = ""
-    poll_after: int = 0
-    spread: int = 0
+    advice: str = ""  # what to do next
+    poll_after: int = 0  # seconds until a page should ask again; 0: it would not help
+    spread: int = 0  # seconds over which a crowd comes back, if more than a tenth
 
 
-WAIT = "Too many requests: Spotify has asked this app to wait."
+ADD_ACCOUNT = "Ask the app’s owner to add its e-mail address in the dashboard."
+AGREE = "Log out, log in again, and agree to what Spotify asks."
+COMPARE = "If you run this app: compare both with the dashboard."
+COUNTRY = "Spotify isn’t available in the country this app runs in."
 QUOTA = "Spotify’s daily limit for this app is used up."
-SHARED_QUOTA = (
-    "Other apps of the same developer account count too. This page goes on by itself."
-)
-ENDED = (
-    "Spotify has ended this login. It does so after six months, or when you disconnect "
-    "the app."
-)
-ADD_ACCOUNT = (
-    "Ask the app’s owner to add the account’s e-mail address in the dashboard."
-)
 RENEW = "The owner needs to renew Premium. Spotify may take a few hours to notice."
-COMPARE = (
-    "If you run this app: compare SPOTIFY_CLIENT_ID and SPOTIFY_CLIENT_SECRET with the "
-    "dashboard."
-)
+STARTED = "Log in again, in the browser you started in."
+WAIT = "Too many requests: Spotify has asked this app to wait."
 
 KINDS = {
     "logged_out": Kind(401, "You’re not logged in.", "Log in with Spotify."),
     "session_unknown": Kind(401, "You’ve been logged out.", "Log in again."),
-    "session_ended": Kind(401, ENDED, "Log in again."),
+    "session_ended": Kind(401, "Spotify has ended this login.", "Log in again."),
     "not_registered": Kind(
         403, "This Spotify account isn’t on the app’s list of users.", ADD_ACCOUNT, 60
     ),
     "owner_premium": Kind(
         403, "Spotify only answers while the app’s owner has Premium.", RENEW, 300
     ),
-    "wrong_country": Kind(
-        403,
-        "Spotify isn’t available in the country this app runs in.",
-        "The app has to run in a country where Spotify is.",
-        300,
-    ),
-    "forbidden": Kind(
-        403,
-        "Spotify won’t share what you’re playing.",
-        "Log out, log in again, and agree to what Spotify asks.",
-        60,
-    ),
+    "wrong_country": Kind(403, COUNTRY, poll_after=300),
+    "forbidden": Kind(403, "Spotify won’t share what you’re playing.", AGREE, 60),
     "unreachable": Kind(
         502, "Spotify isn’t answering properly.", "This page keeps trying.", 15
     ),
     "rate_limited": Kind(503, WAIT, "This page asks again after that.", 5, spread=1),
-    "quota_exceeded": Kind(503, QUOTA, SHARED_QUOTA, 60, spread=1),
+    "quota_exceeded": Kind(503, QUOTA, "This page goes on by itself.", 60, spread=1),
     "busy": Kind(
         503, "Many people are here right now.", "Try again in a moment.", 1, spread=2
     ),
     "unavailable": Kind(
-        503,
-        "The app can’t reach Redis, where it keeps logins.",
-        "Try again in a moment.",
-        10,
+        503, "The app can’t reach Redis, where it keeps logins.", "Try again.", 10
     ),
     "cancelled": Kind(403, "You cancelled the login.", "Log in whenever you like."),
     "login_failed": Kind(502, "Spotify didn’t complete the login.", "Log in again."),
     "login_later": Kind(503, WAIT, "Reload this page after that."),
-    "invalid_state": Kind(
-        400,
-        "This login expired or was already used.",
-        "Log in again, in the browser you started in.",
-    ),
+    "invalid_state": Kind(400, "This login expired or was already used.", STARTED),
     "code_refused": Kind(400, "Spotify rejected this login.", "Log in again."),
     "client_refused": Kind(
         502, "Spotify doesn’t accept this app’s client ID or secret.", COMPARE
     ),
-    "cross_site": Kind(
-        403, "That request came from somewhere else, so it was ignored."
-    ),
-    "wrong_host": Kind(
-        400,
-        "This app isn’t set up for the address you used.",
-        "Use its own address.",
-    ),
+    "cross_site": Kind(403, "That request came from another site. It was ignored."),
+    "wrong_host": Kind(400, "This app isn’t set up for the address you used."),
     "bad_request": Kind(400, "That request wasn’t understood."),
     "not_found": Kind(404, "Page not found."),
     "method_not_allowed": Kind(405, "This page can’t be used that way."),
@@ -107,9 +70,8 @@ KINDS = {
 class Problem(Exception):
     """A named outcome that is not success.
 
-    name: a key of KINDS. error: what /now-playing calls it. status, message, advice:
-    see Kind. retry_after: seconds to wait, where Spotify says so, or None.
-    poll_after_ms: milliseconds until a page should ask again; 0 means never.
+    name: a key of KINDS. error: what /now-playing calls it. retry_after: seconds to
+    wait, where Spotify says so. poll_after_ms: until a page should ask again; 0: never.
     """
 
     def __init__(self, name: str, retry_after: float | None = None) -> None:
@@ -120,9 +82,6 @@ class Problem(Exception):
         self.status, self.message, self.advice = kind.status, kind.message, kind.advice
         self.retry_after = None if retry_after is None else math.ceil(retry_after)
         wait = 1000 * max(kind.poll_after, self.retry_after or 0)
-        self.poll_after_ms = _spread_out(wait, 1000 * kind.spread) if wait else 0
-
-
-def _spread_out(ms: float, by: float) -> int:
-    """Add up to a tenth, or up to `by` ms, so that a crowd comes back spread out."""
-    return int(ms + random.uniform(0, max(ms / 10, by)))
+        # At random, so that a crowd comes back spread out.
+        extra = random.uniform(0, max(wait / 10, 1000 * kind.spread))
+        self.poll_after_ms = int(wait + extra) if wait else 0

@@ -157,14 +157,11 @@ MakeApp = Callable[..., Flask]
 
 @pytest.fixture
 def make_app(spotify: StandIn, clock: Clock, request: pytest.FixtureRequest) -> MakeApp:
-    """Give a function that makes an app; settings of Config can be given.
-
-    like: an app whose logins it shares.
-    """
+    """Give a function that makes an app. like: one whose logins and key it shares."""
 
     def make(like: Flask | None = None, **settings: Any) -> Flask:
-        urls = {"accounts_url": spotify.accounts_url, "api_url": spotify.api_url}
-        settings = {**urls, **settings}
+        settings.setdefault("accounts_url", spotify.accounts_url)
+        settings.setdefault("api_url", spotify.api_url)
         flow = request.getfixturevalue("flow") if "flow" in request.fixturenames else ""
         if flow == "secret":
             settings["client_secret"] = SECRET
@@ -210,7 +207,6 @@ def redis(redis_server: RedisServer) -> RedisServer:
 
 def needs(what: str, there: bool) -> None:
     """Skip the test, or fail it where everything has to be there (REQUIRE_ALL)."""
-    if not there and os.environ.get("REQUIRE_ALL"):
-        pytest.fail(f"{what} is missing, and REQUIRE_ALL is set")
     if not there:
-        pytest.skip(f"install {what} to run this")
+        give_up = pytest.fail if os.environ.get("REQUIRE_ALL") else pytest.skip
+        give_up(f"install {what} to run this")

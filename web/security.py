@@ -2,27 +2,32 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, current_app, redirect, request, session
+from flask import Flask, Response, current_app, redirect, request, session
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
 
-from addresses import USUAL_PORTS, is_local, port_of
+from addresses import is_local, parts_of, port_of
 from config import Config
 from problems import Problem
 
-COOKIE_DAYS = 180  # Spotify ends every login after six months
-LARGEST_REQUEST = 16_384  # bytes of a body; nothing here needs one
 ANY_HOST = ("healthz", "readyz", "static")  # probes come by address
-
 LOGIN_STEPS = ("login", "callback", "logout")  # they change something
 
-View = TypeVar("View", bound=Callable[..., Any])
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; style-src 'self'; "
+    "script-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; img-src 'self' https://*.scdn.co https://*.spotifycdn.com",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 log = logging.getLogger("now_playing")
 
@@ -38,25 +43,36 @@ def init_app(app: Flask, config: Config) -> None:
         SESSION_COOKIE_SAMESITE="Lax",  # Strict would lose it at the callback
         SESSION_REFRESH_EACH_REQUEST=False,
         ORIGIN=config.origin,
-        PERMANENT_SESSION_LIFETIME=timedelta(days=COOKIE_DAYS),
+        # Spotify ends every login after six months.
+        PERMANENT_SESSION_LIFETIME=timedelta(days=180),
     )
-    headers = _headers(config)
-    app.wsgi_app = _with_headers(app.wsgi_app, headers)  # type: ignore[method-assign]
-    own_hosts = _own_hosts(config.origin)
+    own = urlsplit(config.origin)
+    with_port = own.netloc if own.port else f"{own.netloc}:{port_of(own)}"
+    headers = dict(HEADERS)
+    if config.art_origin:
+        headers["Content-Security-Policy"] += f" {config.art_origin}"
+    if config.secure:
+        headers["Strict-Transport-Security"] = "max-age=31536000"
 
     @app.before_request
     def check() -> BaseResponse | None:
         environ, endpoint = request.environ, request.endpoint
         host = environ.get("HTTP_HOST", "").lower()
-        if host not in own_hosts and endpoint not in ANY_HOST:
+        if host not in (own.netloc, with_port) and endpoint not in ANY_HOST:
             return _move_to_own_host(config, host)
         if not request.query_string.isascii():
             raise Problem("bad_request")
-        length = request.content_length or 0
-        if length > LARGEST_REQUEST or "HTTP_TRANSFER_ENCODING" in environ:
+        length = request.content_length or 0  # bytes; nothing here needs a body
+        if length > 16_384 or "HTTP_TRANSFER_ENCODING" in environ:
             raise Problem("too_large")
         _refuse_what_no_person_wants(endpoint)
         return None
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.extend(headers)
+        return response
 
 
 def query_argument(name: str) -> str:
@@ -67,28 +83,27 @@ def query_argument(name: str) -> str:
 
 def forget_unreadable_session() -> bool:
     """Tell whether the browser's session can't be read, as after a restart; drop it."""
-    unreadable = current_app.config["SESSION_COOKIE_NAME"] in request.cookies
-    if unreadable := unreadable and not session:
-        session.clear()
-    return unreadable
+    if session or current_app.config["SESSION_COOKIE_NAME"] not in request.cookies:
+        return False
+    session.clear()
+    return True
 
 
-def from_own_pages(view: View) -> View:
+def from_own_pages(view: Callable[..., Any]) -> Callable[..., Any]:
     """Refuse what another site has sent: for a route that changes something."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         headers, origin = request.headers, current_app.config["ORIGIN"]
         source = headers.get("Origin") or headers.get("Referer") or origin
-        scheme, _, rest = source.partition("://")
-        own = f"{scheme}://{rest.partition('/')[0]}".lower() == origin
+        own = f"{source}/".lower().startswith(f"{origin}/")
         # Older browsers do not send Sec-Fetch-Site, and others than browsers neither.
         site = headers.get("Sec-Fetch-Site", "same-origin" if own else "")
         if site not in ("same-origin", "none"):
             raise Problem("cross_site")
         return view(*args, **kwargs)
 
-    return guarded  # type: ignore[return-value]
+    return guarded
 
 
 def _refuse_what_no_person_wants(endpoint: str | None) -> None:
@@ -96,72 +111,24 @@ def _refuse_what_no_person_wants(endpoint: str | None) -> None:
     headers, rule = request.headers, request.url_rule
     if request.method == "HEAD" and rule and endpoint in LOGIN_STEPS:
         raise MethodNotAllowed(sorted((rule.methods or set()) - {"HEAD"}))
-    purposes = (headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Moz"))
-    if endpoint not in ANY_HOST and any("prefetch" in it for it in purposes):
+    purposes = [headers.get(it, "") for it in ("Sec-Purpose", "Purpose", "X-Moz")]
+    prefetched = "prefetch" in " ".join(purposes) and endpoint not in ANY_HOST
+    framed = headers.get("Sec-Fetch-Dest", "document") != "document"
+    if prefetched or (framed and endpoint in ("login", "callback")):
         raise Problem("cross_site")
-    destination = headers.get("Sec-Fetch-Dest", "document")
-    if endpoint in ("login", "callback") and destination != "document":
-        raise Problem("cross_site")
-
-
-def _own_hosts(origin: str) -> set[str]:
-    """Return the Host headers that mean this origin."""
-    uri = urlsplit(origin)
-    name = uri.netloc.removesuffix(f":{uri.port}")
-    usual = port_of(uri) == USUAL_PORTS[uri.scheme]
-    return {f"{name}:{port_of(uri)}", name if usual else uri.netloc}
 
 
 def _move_to_own_host(config: Config, host: str) -> BaseResponse:
     """Redirect from another name of this machine. Raises Problem for any other host.
 
-    Spotify forbids localhost redirect URIs, and cookies do not cross names, so people
-    have to be at the one right name before any cookie is set.
+    Spotify forbids localhost redirect URIs, and cookies do not cross names.
     """
-    own, port = urlsplit(config.origin), None
-    with suppress(ValueError):
-        uri = urlsplit(f"http://{host}")
-        if uri.netloc == host and "@" not in host and is_local(uri):
-            port = port_of(uri)
-    here = is_local(own) and port in (port_of(own), config.port)
-    if not here or request.method not in ("GET", "HEAD"):
+    own, uri = urlsplit(config.origin), parts_of(f"http://{host}")
+    is_here = is_local(own) and is_local(uri) and uri.netloc == host
+    leads_here = is_here and port_of(uri) in (port_of(own), config.port)
+    if not leads_here or request.method not in ("GET", "HEAD"):
         log.warning("unknown host %s: this is %s", quote(host, ":[]"), config.origin)
         raise Problem("wrong_host")
     query = quote(request.query_string, "=&%+")
     path = quote(request.path) + (query and f"?{query}")
     return redirect(config.origin + path, 307)
-
-
-def _headers(config: Config) -> list[tuple[str, str]]:
-    pictures = f"https://*.scdn.co https://*.spotifycdn.com {config.art_origin or ''}"
-    headers = [
-        (
-            "Content-Security-Policy",
-            "default-src 'none'; style-src 'self'; script-src 'self'; "
-            "connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
-            "frame-ancestors 'none'; form-action 'self'; "
-            f"img-src 'self' {pictures.strip()}",
-        ),
-        ("Referrer-Policy", "same-origin"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("X-Frame-Options", "DENY"),
-        ("Cross-Origin-Opener-Policy", "same-origin"),
-        ("Cross-Origin-Resource-Policy", "same-origin"),
-    ]
-    if config.secure:
-        headers.append(("Strict-Transport-Security", "max-age=31536000"))
-    return headers
-
-
-def _with_headers(wsgi_app: Any, headers: list[tuple[str, str]]) -> Any:
-    """Add headers to every answer, outside Flask, which would look at each again."""
-
-    def app(environ: Any, start_response: Any) -> Any:
-        def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
-            if all(name != "Cache-Control" for name, _ in given):
-                given = [*given, ("Cache-Control", "no-store")]
-            return start_response(status, given + headers, *error)
-
-        return wsgi_app(environ, start)
-
-    return app

@@ -2,32 +2,44 @@
 
 import argparse
 import os
+import re
 import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
 from ipaddress import ip_address
 from multiprocessing import parent_process
+from pathlib import Path
 from threading import Thread
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from addresses import port_of
-from config import DASHBOARD, DEMO_CLIENT_ID, DOTENV, Config, ConfigError, read_environ
+from config import (
+    DEMO_CLIENT_ID,
+    DOTENV,
+    Config,
+    ConfigError,
+    read_dotenv,
+    read_environ,
+)
 from player import MOST_WAITING, User
 from store.file import FileStore
 
-from .hints import hints
-
+CLIENT_ID = "SPOTIFY_CLIENT_ID"
 HELP = f"""Log in with Spotify and see what you're playing. The settings are environment
 variables, or stand in {DOTENV}; docs/settings.md lists them. Without
-SPOTIFY_CLIENT_ID it is a demo: no Spotify app needed, all on this machine."""
-GRACE_SECONDS = 10  # for requests in flight when the server is told to stop
+{CLIENT_ID} it is a demo: no Spotify app needed, all on this machine."""
+# Names that people write by mistake, or know from another library.
+MISNOMER = re.compile(
+    r"(?:SPOTI[FP]Y_?(?:CLIENT|REDIRECT)?|CLIENT|REDIRECT)_?(ID|SECRET|UR[IL])"
+)
+RIGHT_NAMES = {"ID": CLIENT_ID, "SECRET": "SPOTIFY_CLIENT_SECRET"}
+COMMENTED_ID = re.compile(r"\s*#\s*(export\s+)?SPOTIFY_CLIENT_ID\s*=\s*\S")
 MOST_CONNECTIONS = 16_384  # open at once, in each worker
-HEADER_BYTES = 24_576  # of all headers together; more is answered with 431
-SPARE_THREADS = 32  # for pages that need no call, and for probes
 # Threads that wait for Python's lock wake up this often to ask for it. With the usual
 # 5 ms, that alone takes a tenth of the CPU when many wait, and nobody is served sooner.
 SWITCH_SECONDS = 0.02
@@ -39,8 +51,8 @@ def main() -> int:
     try:
         for hint in hints(os.environ):
             _say(hint)
-        if "SPOTIFY_CLIENT_ID" not in read_environ(os.environ):
-            os.environ["SPOTIFY_CLIENT_ID"] = DEMO_CLIENT_ID
+        if CLIENT_ID not in read_environ(os.environ):
+            os.environ[CLIENT_ID] = DEMO_CLIENT_ID
         config = Config.from_env(read_environ(os.environ))
         _check_port(config)
         if config.logins_file and not config.demo:  # else the worker would find out
@@ -51,6 +63,47 @@ def main() -> int:
         _say(str(error), sys.stderr)
         return 2
     return 0
+
+
+def hints(environ: Mapping[str, str], path: Path = DOTENV) -> Iterator[str]:
+    """Say what looks like a setting, but has no effect; and why this is the demo."""
+    parts = read_dotenv(path)
+    names = [part.key for part in parts if part.key]
+    for name in sorted({*environ, *names}):
+        if match := MISNOMER.fullmatch(name.upper()):
+            right = RIGHT_NAMES.get(match[1], "SPOTIFY_REDIRECT_URI")
+            if name != right:
+                yield f"{name} is not a setting of this app: use {right}"
+        if names.count(name) > 1:
+            yield f"{name} is in {path} more than once: the last one counts"
+    demo = CLIENT_ID not in read_environ(environ, path)
+    for part in parts:
+        text = part.original.string
+        line = part.original.line + text.removesuffix(text.lstrip()).count("\n")
+        if part.error:
+            yield f"{path}, line {line} is not a setting: write NAME=value"
+        elif demo and COMMENTED_ID.match(text):
+            yield f"{path}, line {line} has no effect: remove the # at its beginning"
+    if demo:
+        for other in (path.with_name(".env.txt"), path.with_name(".env.example")):
+            if CLIENT_ID in read_environ({}, other):
+                yield f"{other} is not read: rename it to .env"
+        if CLIENT_ID in environ and CLIENT_ID in read_environ({}, path):
+            yield f"An empty environment variable {CLIENT_ID} wins over {path}"
+        yield f"No {CLIENT_ID} in {path}: this is the demo"
+
+
+def greeting(config: Config) -> str:
+    """Say where the app is, and what the dashboard has to know."""
+    lines, uri = [f"Open {config.origin}"], urlsplit(config.redirect_uri)
+    host = uri.hostname if ip_address(config.host).is_unspecified else config.host
+    if (host, config.port) != (uri.hostname, port_of(uri)):
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        listens = f"The server listens on {host}:{config.port}: "
+        lines.append(f"{listens}a proxy or a forwarded port has to lead there")
+    if not config.demo:
+        lines.append(f"Redirect URI for the dashboard: {config.redirect_uri}")
+    return "\n".join(lines)
 
 
 def load_app(module: str) -> Any:
@@ -73,22 +126,15 @@ def load_app(module: str) -> Any:
 
 
 def _check_port(config: Config) -> None:
-    """Raise ConfigError if the address can't be served at.
-
-    Granian would not notice: it shares the port with whoever has it (SO_REUSEPORT).
-    """
+    """Raise ConfigError if it is taken, which granian would share (SO_REUSEPORT)."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
         socket.create_server((config.host, config.port), family=family).close()
     except OSError as error:
         why = os.strerror(error.errno or 0).lower()
-        raise ConfigError(
-            [
-                f"PORT {config.port} on {config.host} can't be used ({why}): stop what "
-                "uses it, or set another PORT or HOST. (On macOS, AirPlay Receiver "
-                "holds port 5000; System Settings turns it off.)"
-            ]
-        ) from None
+        problem = f"PORT {config.port} on {config.host} can't be used ({why}): "
+        fix = "stop what uses it (on macOS: AirPlay Receiver), or set another PORT"
+        raise ConfigError([problem + fix]) from None
 
 
 def _serve(config: Config) -> None:
@@ -104,12 +150,12 @@ def _serve(config: Config) -> None:
         interface=Interfaces.WSGI,
         workers=1 if config.demo else config.workers,
         respawn_failed_workers=True,
-        workers_kill_timeout=GRACE_SECONDS,
+        workers_kill_timeout=10,  # seconds for requests in flight
         # Enough for all who may wait: four for each call to the API, a quarter of that
-        # for logins and for refreshes each, and who waits for another visit.
-        blocking_threads=6 * config.threads + 8 + MOST_WAITING + SPARE_THREADS,
+        # for logins and for refreshes each, who waits for another visit, and 40 more.
+        blocking_threads=6 * config.threads + MOST_WAITING + 40,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(max_buffer_size=HEADER_BYTES),
+        http1_settings=HTTP1Settings(max_buffer_size=24_576),  # bytes of headers
         backpressure=MOST_CONNECTIONS,
         log_level=LogLevels.error,
     )
@@ -123,22 +169,6 @@ def _serve(config: Config) -> None:
 
     # A loader of our own, because granian's looks into the current folder first.
     server.serve(target_loader=load_app)
-
-
-def greeting(config: Config) -> str:
-    """Say where the app is, and what the dashboard has to know."""
-    lines = [f"Open {config.origin}"]
-    uri = urlsplit(config.redirect_uri)
-    host = uri.hostname if ip_address(config.host).is_unspecified else config.host
-    if uri.scheme == "https" or (host, config.port) != (uri.hostname, port_of(uri)):
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        lines.append(
-            f"The server listens on {host}:{config.port}: a proxy or a forwarded port "
-            "has to lead there"
-        )
-    if not config.demo:
-        lines.append(f"Redirect URI for {DASHBOARD}: {config.redirect_uri}")
-    return "\n".join(lines)
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
