@@ -53,7 +53,7 @@ def create_app(
 
     @app.get("/login")
     def login() -> BaseResponse:
-        if player.is_logged_in(session.get("user", "")):
+        if users.get(session.get("user", "")):
             return redirect("/", 307)
         auth = tk.UserAuth(cred, SCOPE, pkce=config.client_secret is None)
         # The login is this browser's alone (RFC 9700 §4.7, login CSRF).

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,10 +13,10 @@ from cachetools import TTLCache
 
 from problems import Problem
 from schedule import Answer
-from spotify import Spotify, Token
+from spotify import Spotify
 from spotify.client import Account, Unauthorised
 from spotify.playback import NowPlaying
-from spotify.tokens import refresh_token
+from spotify.tokens import Token, refresh_token
 from store import Clock, Store
 
 WAIT_SECONDS = 9.0  # for another visit of the same person
@@ -53,8 +52,6 @@ class Person:
     answer: Answer = field(default_factory=Answer)
     account: Account | None = None  # where Spotify did not say it at login
     refused: Token | None = None  # by the API, so it is not sent again
-    # Why the last visit that asked has no answer: a problem's name, and its wait.
-    failure: tuple[str, float | None] | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -64,11 +61,9 @@ class Player:
     def __init__(
         self, cred: tk.Credentials, spotify: Spotify, store: Store[User], clock: Clock
     ) -> None:
-        self._cred, self._spotify, self._store = cred, spotify, store
-        self._calls, self._clock = spotify.calls, clock
-        self._people: TTLCache[str, Person] = TTLCache(
-            MOST_PEOPLE, KEPT_SECONDS, clock.monotonic
-        )
+        self._cred, self._spotify = cred, spotify
+        self._store, self._clock = store, clock
+        self._people = TTLCache[str, Person](MOST_PEOPLE, KEPT_SECONDS, clock.monotonic)
         self._mutex = threading.Lock()
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
 
@@ -79,46 +74,41 @@ class Player:
         answer is a moment old. Raises Problem with status 401 when the person is not,
         or no longer, logged in.
         """
-        user, person, failure = self._user(user_id), self._person(user_id), None
+        user, person = self._user(user_id), self._person(user_id)
         try:
             if not person.answer.serves(self._clock.monotonic(), look):
                 with self._one_at_a_time(person) as waited:
-                    if waited and person.failure:  # of the visit that was waited for
-                        raise Problem(*person.failure)
                     user = self._user(user_id) if waited else user
                     if not person.answer.serves(self._clock.monotonic(), look):
+                        if waited:  # in vain
+                            raise Problem("busy")
                         self._ask_again(user_id, user, person, look)
-        except Problem as problem:
-            if problem.status == 401:
+            shown = person.answer.at_time(self._clock.monotonic())
+        except Problem as error:
+            if error.status == 401:
                 raise
-            failure = problem.with_traceback(None)  # that holds Spotify's whole answer
-        return self._current(user.account or person.account, person.answer, failure)
+            # Its traceback would hold Spotify's whole answer.
+            shown = None, error.with_traceback(None), error.poll_after_ms
+        return Current(user.account or person.account, *shown)
 
-    def is_logged_in(self, user_id: str) -> bool:
-        """Tell whether somebody is logged in under this ID."""
-        return bool(user_id and self._store.users.get(user_id))
-
-    def ask(self, user_id: str, call: Callable[[Token], T]) -> T:
+    def ask(
+        self, user_id: str, call: Callable[[Token], T], user: User | None = None
+    ) -> T:
         """Return call(token) with the person's token, which is renewed if need be.
 
-        Raises what the call raises, and Problem with status 401 when the person is not,
-        or no longer, logged in.
+        user: the person, if just read. Raises what the call raises, and Problem with
+        status 401 when the person is not, or no longer, logged in.
         """
-        return self._ask(user_id, self._user(user_id), call)
-
-    def _ask(self, user_id: str, user: User, call: Callable[[Token], T]) -> T:
-        person, token = self._person(user_id), user.token
-        if token == person.refused or token.is_expiring(self._clock.time()):
-            token = self._renew(user_id, token)
-        for _ in range(2):
+        token, person = (user or self._user(user_id)).token, self._person(user_id)
+        while True:
+            if token == person.refused or token.is_expiring(self._clock.time()):
+                token = self._renew(user_id, token)
             try:
                 return call(token)
             except Unauthorised:
-                if token.is_young(self._clock.time()):
-                    break  # the trouble is Spotify's
+                if token.is_young(self._clock.time()):  # the trouble is Spotify's
+                    raise Problem("unreachable") from None
                 person.refused = token
-                token = self._renew(user_id, token)
-        raise Problem("unreachable")
 
     def _user(self, user_id: str) -> User:
         if not user_id:
@@ -140,13 +130,10 @@ class Player:
         if waited:
             if not self._waiting.acquire(blocking=False):
                 raise Problem("busy")
-            try:
-                if not person.lock.acquire(timeout=WAIT_SECONDS):
-                    raise Problem("busy")
-            finally:
-                self._waiting.release()
-        else:
-            person.failure = None
+            entered = person.lock.acquire(timeout=WAIT_SECONDS)
+            self._waiting.release()
+            if not entered:
+                raise Problem("busy")
         try:
             yield waited
         finally:
@@ -156,32 +143,17 @@ class Player:
         """Ask Spotify, and remember what it says. Raises what will pass in a moment."""
         playing, problem = None, ""
         try:
-            playing = self._ask(user_id, user, self._spotify.now_playing)
+            playing = self.ask(user_id, self._spotify.now_playing, user)
         except Problem as error:
             if error.status in (401, 503):
-                person.failure = error.name, error.retry_after
                 raise
             problem = error.name
-        account = user.account or person.account
+        account, calls = user.account or person.account, self._spotify.calls
         if playing and look and not account:
             account = person.account = self.ask(user_id, self._spotify.account)
-        self._calls.seen((account and account.id) or user_id)
-        now, pace = self._clock.monotonic(), self._calls.pace
-        person.answer = person.answer.next(playing, problem, now, pace)
-
-    def _current(
-        self, account: Account | None, answer: Answer, failure: Problem | None
-    ) -> Current:
-        if failure:
-            return Current(account, None, failure, failure.poll_after_ms)
+        calls.seen((account and account.id) or user_id)
         now = self._clock.monotonic()
-        left = max(math.ceil(1000 * (answer.due - now)), 1)
-        if answer.playing:
-            playing = answer.playing.after(1000 * (now - answer.at))
-            return Current(account, playing, None, left)
-        problem = Problem(answer.problem or "unreachable")
-        problem.poll_after_ms = left
-        return Current(account, None, problem, left)
+        person.answer = person.answer.next(playing, problem, now, calls.pace)
 
     def _renew(self, user_id: str, old: Token) -> Token:
         """Renew the token, once for each person at a time, over all processes."""
@@ -192,11 +164,10 @@ class Player:
             try:
                 fresh = refresh_token(self._cred, old, self._clock.time())
             except Problem as problem:
-                if problem.name != "code_refused":
-                    raise
-                self._store.users.pop(user_id)
-                log_user("Spotify ended the login", user_id, logging.WARNING)
-                raise Problem("session_ended") from None
+                if problem.status == 401:
+                    self._store.users.pop(user_id)
+                    log_user("Spotify ended the login", user_id, logging.WARNING)
+                raise
             if not self._store.users.replace(user_id, replace(user, token=fresh)):
                 raise Problem("logged_out")  # meanwhile, and so it stays
             return fresh

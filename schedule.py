@@ -7,11 +7,12 @@ stretches the waits, so that a day's calls last for the day (see spotify/quota.p
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from typing import NamedTuple
 
-from problems import KINDS
+from problems import KINDS, Problem
 from spotify.playback import NowPlaying
 
 FRESH = 2.0  # an answer so young serves those who look, too
@@ -36,21 +37,27 @@ SPREAD, SPREAD_AT_END = 0.08, 0.6
 
 
 class Answer(NamedTuple):
-    """What Spotify last said of a person: what plays, or the name of a problem.
-
-    In seconds by the monotonic clock: when that was, since when it says so, and when it
-    is worth asking again.
-    """
+    """What Spotify last said of a person: what plays, or the name of a problem."""
 
     playing: NowPlaying | None = None
     problem: str = ""
+    # In seconds by the monotonic clock.
     at: float = float("-inf")
-    since: float = 0.0
-    due: float = float("-inf")
+    since: float = 0.0  # when it began to say so
+    due: float = float("-inf")  # when it is worth asking again
 
     def serves(self, now: float, look: bool) -> bool:
         """Tell whether Spotify need not be asked. look: for somebody who looks."""
         return now < (min(self.at + FRESH, self.due) if look else self.due)
+
+    def at_time(self, now: float) -> tuple[NowPlaying | None, Problem | None, int]:
+        """Return what it says by now, and the milliseconds until it is due."""
+        left = max(math.ceil(1000 * (self.due - now)), 1)
+        if self.playing:
+            return self.playing.after(1000 * (now - self.at)), None, left
+        problem = Problem(self.problem)
+        problem.poll_after_ms = left
+        return None, problem, left
 
     def next(
         self, playing: NowPlaying | None, problem: str, now: float, pace: float
@@ -64,18 +71,18 @@ class Answer(NamedTuple):
         if playing:
             wait = next_wait(playing, now - since, pace)
         else:
-            wait = problem_wait(KINDS[problem].poll_after, now - since, pace)
+            least = KINDS[problem].poll_after
+            wait = pace * max(least, min(now - since, LONGEST_PROBLEM))
         return Answer(playing, problem, now, since, now + wait)
 
 
 def next_wait(playing: NowPlaying, unchanged: float, pace: float) -> float:
     """Return wait_seconds, and a little more at random."""
-    wait = wait_seconds(playing, unchanged, pace)
-    later = wait * random.uniform(1, 1 + SPREAD)
-    left = seconds_left(playing)
-    if left is not None and wait <= left + AFTER_END <= later:
-        return left + AFTER_END + random.uniform(0, SPREAD_AT_END)
-    return later
+    wait, left = wait_seconds(playing, unchanged, pace), seconds_left(playing)
+    more = SPREAD * wait
+    if left is not None and wait <= left + AFTER_END:
+        more = min(more, left + AFTER_END - wait + SPREAD_AT_END)
+    return wait + random.uniform(0, more)
 
 
 def wait_seconds(playing: NowPlaying, unchanged: float, pace: float) -> float:
@@ -85,14 +92,6 @@ def wait_seconds(playing: NowPlaying, unchanged: float, pace: float) -> float:
     least, most = IDLE.get(playing.state, (AD, AD))
     wait = pace * min(max(unchanged, least), most)
     return min(wait, max(unchanged, MOST_STRETCHED * least), LONGEST_IDLE)
-
-
-def problem_wait(least: float, unchanged: float, pace: float) -> float:
-    """Return how long to leave Spotify alone after a problem: ever longer, up to 2 min.
-
-    least: the wait that the kind of problem has of its own.
-    """
-    return pace * max(least, min(unchanged, LONGEST_PROBLEM))
 
 
 def seconds_left(playing: NowPlaying) -> float | None:

@@ -10,8 +10,8 @@ from flask import Flask
 from app import create_app
 from config import Config, read_environ
 from player import User
-from spotify import Token
 from spotify.client import Account
+from spotify.tokens import Token
 from store.memory import MemoryStore
 from web.server import SWITCH_SECONDS
 

@@ -9,7 +9,7 @@ import tekore as tk
 from config import Config
 from problems import Problem
 
-from .playback import NowPlaying, read, text
+from .playback import NowPlaying, get, read, text
 from .sender import Sender
 from .tokens import Token
 
@@ -52,8 +52,7 @@ class Spotify:
         except Problem as problem:
             log.warning("no profile: %s", problem.name)
             return None
-        fields = profile if isinstance(profile, dict) else {}
-        account = Account(text(fields.get("display_name")), text(fields.get("id")))
+        account = Account(text(get(profile, "display_name")), text(get(profile, "id")))
         return account if any(account) else None
 
     def get(self, token: Token, path: str, **params: str) -> Any:
@@ -65,21 +64,19 @@ class Spotify:
         # A request of its own for every call: tekore keeps the bearer in it.
         request = tk.Request(method, path, **more)
         response = tk.Spotify(token.access, sender=self._sender).send(request)
-        words = str(response.content)
-        if response.status_code == 401 and "permission" not in words.lower():
-            raise Unauthorised("session_ended")
-        if response.status_code in (401, 403):
-            raise Problem(_refusal(words))
-        if response.status_code == 400:
-            raise Problem("unreachable")
+        if response.status_code >= 400:
+            raise _refusal(response.status_code, str(response.content).lower())
         return response.content
 
 
-def _refusal(words: str) -> str:
+def _refusal(status: int, words: str) -> Problem:
     """Tell the refusals apart, which Spotify does in words alone."""
-    words = words.lower()
+    if status == 400:
+        return Problem("unreachable")
+    if status == 401 and "permission" not in words:
+        return Unauthorised("session_ended")
     if "premium" in words:
-        return "owner_premium"
+        return Problem("owner_premium")
     if re.search(r"not (be )?registered|not approved", words):
-        return "not_registered"
-    return "wrong_country" if "in this country" in words else "forbidden"
+        return Problem("not_registered")
+    return Problem("wrong_country" if "in this country" in words else "forbidden")

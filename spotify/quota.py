@@ -1,15 +1,16 @@
 """Spotify's daily limit: the calls of the last 24 hours, and the pace they leave."""
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable
+from threading import Lock
 
 from cachetools import TTLCache
 
 DAY, HOUR = 86_400, 3_600  # seconds
 # Spotify publishes no number. People report being refused after 600 to 1,400 calls.
 USUAL_LIMIT = 1_000
+MOST_COUNTED = 100_000  # where no limit needs more
 MOST_PEOPLE = 5  # in Spotify's Development Mode, which alone has a daily limit
 # Less than what was refused; but other apps may have made some of the day's calls.
 LEARNED_SHARE, LEAST_LEARNED = 0.9, 200
@@ -32,23 +33,18 @@ class DailyCalls:
     ) -> None:
         self._limit = max(limit // workers, 1) if limit else limit
         self._usual, self._clock = USUAL_LIMIT // workers, clock
-        self._calls: deque[list[int]] = deque()  # [second, calls in it]
-        self._count, self._logged_at = 0, clock()
+        self._times: deque[float] = deque(maxlen=max(limit or 0, MOST_COUNTED))
         self._people: TTLCache[str, None] = TTLCache(MOST_PEOPLE + 1, DAY, clock)
-        self._lock = threading.Lock()
+        self._logged_at, self._lock = clock(), Lock()
 
     def add(self) -> None:
         """Count a call that goes out, and log the count once an hour."""
+        now = self._clock()
         with self._lock:
-            now = int(self._clock())
-            if not self._calls or self._calls[-1][0] != now:
-                self._calls.append([now, 0])
-            self._calls[-1][1] += 1
-            self._count += 1
-            if now - self._logged_at >= HOUR:
-                self._logged_at = now
-                count = self._recent()
-                log.info("calls to Spotify's API in the last 24 hours: %d", count)
+            self._times.append(now)
+        if now - self._logged_at >= HOUR:
+            self._logged_at = now
+            log.info("calls to Spotify's API in the last 24 hours: %d", self.count)
 
     def seen(self, person_id: str) -> None:
         """Note that this person uses the app."""
@@ -65,9 +61,11 @@ class DailyCalls:
 
     @property
     def count(self) -> int:
-        """The calls of the last 24 hours, to the second."""
+        """The calls of the last 24 hours."""
         with self._lock:
-            return self._recent()
+            while self._times and self._times[0] <= self._clock() - DAY:
+                self._times.popleft()
+            return len(self._times)
 
     @property
     def limit(self) -> int:
@@ -82,8 +80,3 @@ class DailyCalls:
         """How many times as long to wait, so that the calls last for the day."""
         limit = SPENT * self.limit
         return 1 / max(1 - self.count / limit, 1 / SLOWEST) if limit else 1.0
-
-    def _recent(self) -> int:
-        while self._calls and self._calls[0][0] <= int(self._clock()) - DAY:
-            self._count -= self._calls.popleft()[1]
-        return self._count

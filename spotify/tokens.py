@@ -15,9 +15,9 @@ EXPIRY_MARGIN = 60  # seconds before its end that a token counts as expired
 YOUNG_SECONDS = 60  # a token that is refused so soon is not at fault
 TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")  # fits in a header (RFC 6750 §2.1)
 
-# https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1
-OAUTH_ERRORS = "access_denied invalid_request unauthorized_client server_error "
-OAUTH_ERRORS += "unsupported_response_type invalid_scope temporarily_unavailable"
+LOGIN_PROBLEMS = {"rate_limited": "login_later", "unreachable": "login_failed"}
+# A secret that is refused can be mended by whoever runs the app.
+REFRESH_PROBLEMS = {"code_refused": "session_ended", "client_refused": "unreachable"}
 # tekore trips over answers that are not what it expects, each in its own way.
 NOT_A_TOKEN = (TypeError, KeyError, AttributeError, ValueError, OverflowError)
 
@@ -55,7 +55,7 @@ def authorize_url(config: Config, auth: tk.UserAuth) -> str:
 
 def login_error(error: str) -> Problem:
     """Return what an error means with which Spotify sends somebody back."""
-    if error in OAUTH_ERRORS.split():
+    if re.fullmatch("[a-z_]{1,40}", error):  # as OAuth's are (RFC 6749 §4.1.2.1)
         log.warning("login refused: %s", error)
     return Problem("cancelled" if error == "access_denied" else "login_failed")
 
@@ -67,34 +67,25 @@ def request_token(cred: tk.Credentials, code: str, verifier: str, now: float) ->
     """
     if not 0 < len(code) <= LONGEST_CODE:
         raise Problem("code_refused")
-    try:
-        if verifier:
-            return _token(cred.request_pkce_token, (code, verifier), now)
-        return _token(cred.request_user_token, (code,), now)
-    except Problem as problem:
-        log.warning("login failed: %s", problem.name)
-        names = {"rate_limited": "login_later", "unreachable": "login_failed"}
-        name = names.get(problem.name, problem.name)
-        raise Problem(name, problem.retry_after) from None
+    if verifier:
+        return _token(now, LOGIN_PROBLEMS, cred.request_pkce_token, code, verifier)
+    return _token(now, LOGIN_PROBLEMS, cred.request_user_token, code)
 
 
 def refresh_token(cred: tk.Credentials, old: Token, now: float) -> Token:
-    """Renew a token. Raises Problem: code_refused when that is over for good."""
+    """Renew a token. Raises Problem: session_ended when that is over for good."""
     if old.refresh is None or not (old.uses_pkce or cred.client_secret):
-        raise Problem("code_refused")
+        raise Problem("session_ended")
     refresh = cred.refresh_pkce_token if old.uses_pkce else cred.refresh_user_token
-    try:
-        fresh = _token(refresh, (old.refresh,), now)
-    except Problem as problem:
-        if problem.name == "client_refused":  # whoever runs the app can mend that
-            raise Problem("unreachable") from None
-        raise
+    fresh = _token(now, REFRESH_PROBLEMS, refresh, old.refresh)
     return replace(fresh, refresh=fresh.refresh or old.refresh)
 
 
 def _token(
-    request: Callable[..., tk.Token], args: tuple[str, ...], now: float
+    now: float, names: dict[str, str], request: Callable[..., tk.Token], *args: str
 ) -> Token:
+    """Return what request(*args) brings. names: of problems that have others here."""
+    name, wait = "unreachable", None
     try:
         token = request(*args)
         access, refresh = token.access_token, token.refresh_token
@@ -103,13 +94,14 @@ def _token(
         if TOKEN.fullmatch(access):
             expires_at = now + token.expires_in
             return Token(access, refresh, expires_at, now, token.uses_pkce)
-        log.warning("Spotify: an access token that fits in no header")
+    except Problem as problem:
+        name, wait = problem.name, problem.retry_after
     except tk.RefreshTokenInvalid:  # which a code can be, too
-        raise Problem("code_refused") from None
+        name = "code_refused"
     except tk.HTTPError as error:
-        said = error.response.content
-        if isinstance(said, dict) and said.get("error") == "invalid_client":
-            raise Problem("client_refused") from None
+        if "invalid_client" in str(error):
+            name = "client_refused"
     except NOT_A_TOKEN as error:
         log.warning("Spotify: not a token (%s)", type(error).__name__)
-    raise Problem("unreachable")
+    log.warning("no token: %s", name)
+    raise Problem(names.get(name, name), wait)

@@ -28,7 +28,6 @@ class FileTable(MemoryTable[V]):
         super().__init__(USER_SECONDS, lambda: clock.monotonic() - age)
         self._db, self._time, self._json = db, clock.time, TypeAdapter(person)
         self._noted = TTLCache[str, bool](MOST_ENTRIES, 86_400, clock.monotonic)
-        self._complain = log.error
         for key, used, json in db.execute("SELECT * FROM users ORDER BY used"):
             age = max(clock.time() - used, 0.0)
             with suppress(ValueError):  # what can't be read counts as absent
@@ -48,11 +47,9 @@ class FileTable(MemoryTable[V]):
             with self._db as db:
                 db.execute("REPLACE INTO users VALUES (?, ?, ?)", [key, now, json])
                 db.execute(gone, [now - USER_SECONDS])
-            self._complain = log.error
         except sqlite3.Error as error:
             lost = "LOGINS_FILE can't be written (%s): logins now end with this process"
-            self._complain(lost, error)
-            self._complain = log.debug  # until it can be written again
+            log.error(lost, error)
 
 
 class FileStore(MemoryStore[V]):

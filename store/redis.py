@@ -1,22 +1,23 @@
 """What lasts, in a Redis that several processes and machines share."""
 
-from __future__ import annotations
-
-import hashlib
+import hmac
 import logging
-from collections.abc import Iterator
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
-import redis
-from redis.backoff import ConstantBackoff, NoBackoff
+from cryptography.fernet import Fernet, InvalidToken
+from pydantic import TypeAdapter
+from redis import ConnectionError, Redis, RedisError
+from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from config import Config
 from problems import Problem
 
 from .memory import AUTH_SECONDS, USER_SECONDS
-from .sealing import Seal
 
 SOCKET_SECONDS, PROBE_SECONDS = 0.5, 0.1
 # A refreshed token must not get lost: with PKCE the old one is used up. So this is how
@@ -25,7 +26,6 @@ SAVE_SECONDS, SAVE_AGAIN_SECONDS = 3.0, 0.25
 LOCK_SECONDS = 20  # more than a refresh with all its calls can take
 LOCK_WAIT_SECONDS = 8.0
 MOST_CONNECTIONS = 10_000  # redis-py's 100 are fewer than the threads that need one
-DEAD = (redis.ConnectionError,)  # is tried again; a server that says nothing is not
 
 V = TypeVar("V")
 
@@ -33,39 +33,45 @@ log = logging.getLogger("now_playing")
 
 
 class RedisTable(Generic[V]):
-    """A table of the store; each method is one command."""
+    """A table of the store; each method is one command.
+
+    Values are encrypted, and useless under any other name than their own.
+    """
 
     def __init__(
-        self, store: RedisStore[Any], table: str, seconds: int, seal: Seal[V]
+        self, clients: tuple[Any, Any], name: str, seconds: int, key: str, kind: type[V]
     ) -> None:
-        self._store, self._table, self._seconds = store, table, seconds
-        self._seal = seal
+        self._client, self._patient_client = clients
+        self._name, self._seconds, self._json = name, seconds, TypeAdapter(kind)
+        digest = hmac.digest(key.encode(), b"now_playing redis values", "sha256")
+        self._fernet = Fernet(urlsafe_b64encode(digest))
 
     def get(self, key: str) -> V | None:
-        name = self._store.name(self._table, key)
-        with self._store.problems():
-            found = self._store.client.getex(name, ex=self._seconds)
-            return self._seal.decrypt(name, found)
-        return None
+        name = name_of(self._name, key)
+        return self._decrypt(name, _run(self._client.getex, name, ex=self._seconds))
 
     def put(self, key: str, value: V) -> None:
-        name = self._store.name(self._table, key)
-        with self._store.problems():
-            encrypted = self._seal.encrypt(name, value)
-            self._store.client.set(name, encrypted, ex=self._seconds)
+        name = name_of(self._name, key)
+        _run(self._client.set, name, self._encrypt(name, value), ex=self._seconds)
 
     def replace(self, key: str, value: V) -> bool:
-        name = self._store.name(self._table, key)
-        with self._store.problems():
-            encrypted = self._seal.encrypt(name, value)
-            save = self._store.patient_client.set
-            return bool(save(name, encrypted, xx=True, ex=self._seconds))
-        return False
+        name = name_of(self._name, key)
+        save, encrypted = self._patient_client.set, self._encrypt(name, value)
+        return bool(_run(save, name, encrypted, xx=True, ex=self._seconds))
 
     def pop(self, key: str) -> V | None:
-        name = self._store.name(self._table, key)
-        with self._store.problems():
-            return self._seal.decrypt(name, self._store.client.getdel(name))
+        name = name_of(self._name, key)
+        return self._decrypt(name, _run(self._client.getdel, name))
+
+    def _encrypt(self, name: str, value: V) -> bytes:
+        return self._fernet.encrypt(name.encode() + self._json.dump_json(value))
+
+    def _decrypt(self, name: str, encrypted: bytes | None) -> V | None:
+        """Return the value, or None if none was encrypted here under this name."""
+        with suppress(InvalidToken, ValueError):
+            plain = self._fernet.decrypt(encrypted or b"")
+            if plain.startswith(name.encode()):
+                return self._json.validate_json(plain[len(name) :])
         return None
 
 
@@ -73,62 +79,60 @@ class RedisStore(Generic[V]):
     """The store at config.redis_url."""
 
     def __init__(self, config: Config, person: type[V]) -> None:
-        url = config.redis_url or ""
-        self.client = _connect(url, SOCKET_SECONDS, Retry(NoBackoff(), 1, DEAD))
+        url, self.secret_key = config.redis_url or "", config.secret_key or ""
         tries = int(SAVE_SECONDS / SAVE_AGAIN_SECONDS)
-        patience = Retry(ConstantBackoff(SAVE_AGAIN_SECONDS), tries, DEAD)
-        self.patient_client = _connect(url, SAVE_SECONDS, patience)
-        self._probe = _connect(url, PROBE_SECONDS, Retry(NoBackoff(), 0, DEAD))
+        patient_client = _connect(url, SAVE_SECONDS, tries, SAVE_AGAIN_SECONDS)
+        self._client = _connect(url, SOCKET_SECONDS, 1)
+        clients, key = (self._client, patient_client), self.secret_key
+        self.auths = RedisTable(clients, "auth", AUTH_SECONDS, key, str)
+        self.users = RedisTable(clients, "user", USER_SECONDS, key, person)
+        self._probe = _connect(url, PROBE_SECONDS, 0)
         if not self.ready():
             log.warning("Redis does not answer yet: see REDIS_URL")
-        self.secret_key = secret = config.secret_key or ""
-        self.auths = RedisTable(self, "auth", AUTH_SECONDS, Seal(secret, str))
-        self.users = RedisTable(self, "user", USER_SECONDS, Seal(secret, person))
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
         """Let one process in at a time. Raises Problem: busy, or unavailable."""
-        name = self.name("lock", key)
-        lock = self.client.lock(name, LOCK_SECONDS, blocking_timeout=LOCK_WAIT_SECONDS)
-        with self.problems():
-            if not lock.acquire():
-                raise Problem("busy")
+        name = name_of("lock", key)
+        lock = self._client.lock(name, LOCK_SECONDS, blocking_timeout=LOCK_WAIT_SECONDS)
+        if not _run(lock.acquire):
+            raise Problem("busy")
         try:
             yield
         finally:
-            with suppress(redis.RedisError):  # if it can't be given back, it expires
+            with suppress(RedisError):  # if it can't be given back, it expires
                 lock.release()
 
     def ready(self) -> bool:
         """Tell whether Redis answers, within 250 ms."""
-        with suppress(redis.RedisError):
+        with suppress(RedisError):
             return bool(self._probe.ping())
         return False
 
-    @staticmethod
-    def name(table: str, key: str) -> str:
-        """Return the name in Redis: an ID is as good as a password, so it is hashed."""
-        return f"now_playing:{table}:{hashlib.sha256(key.encode()).hexdigest()}"
 
-    @staticmethod
-    @contextmanager
-    def problems() -> Iterator[None]:
-        """Turn an error of Redis into a Problem."""
-        try:
-            yield
-        except redis.RedisError as error:
-            if "WRONGTYPE" in str(error):
-                return  # what somebody else stored there counts as absent
-            log.warning("Redis: %s", type(error).__name__)
-            raise Problem("unavailable") from None
+def name_of(table: str, key: str) -> str:
+    """Return the name in Redis: an ID is as good as a password, so it is hashed."""
+    return f"now_playing:{table}:{sha256(key.encode()).hexdigest()}"
 
 
-def _connect(url: str, seconds: float, retry: Retry) -> Any:
-    return redis.Redis.from_url(
+def _run(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Return what Redis answers, None where it has a value of another type."""
+    try:
+        return command(*args, **options)
+    except RedisError as error:
+        if "WRONGTYPE" in str(error):
+            return None
+        log.warning("Redis: %s", type(error).__name__)
+        raise Problem("unavailable") from None
+
+
+def _connect(url: str, seconds: float, tries: int, again: float = 0.0) -> Any:
+    """Return a client that tries again if Redis is gone, but not if it says nothing."""
+    return Redis.from_url(
         url,
         socket_timeout=seconds,
         socket_connect_timeout=seconds,
-        retry=retry,
+        retry=Retry(ConstantBackoff(again), tries, (ConnectionError,)),
         max_connections=MOST_CONNECTIONS,
         # Without these, a new connection asks three times before it is used.
         protocol=2,

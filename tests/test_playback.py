@@ -15,7 +15,6 @@ from stand_in import StandIn
 from tests.conftest import Browser, Clock, shown
 
 Payload = dict[str, Any]
-Path = tuple[str | int, ...]
 
 OPEN = "https://open.spotify.com"
 ART = "https://i.scdn.co/image"
@@ -166,11 +165,6 @@ def test_every_known_answer_is_read_and_shown(
 ODD = ["text", -7, 0.5, [1], {"a": 1}, True, 10**400, math.nan, math.inf, None]
 BASES = ["track", "paused", "untagged", "episode", "chapter of an audiobook"]
 BASES += ["chapter as an episode", "ad", "unknown", "idle device"]
-# The fields that may change the state, the kind or the title.
-DECISIVE: set[Path] = {("is_playing",), ("currently_playing_type",), ("item",)}
-DECISIVE |= {("item", name) for name in ("name", "type", "uri", "is_local")}
-DECISIVE |= {("item", name) for name in ("show", "audiobook", "release_date")}
-DECISIVE |= {("item", "show", "total_episodes")}
 
 
 def is_well_formed(now: Payload) -> bool:
@@ -189,33 +183,26 @@ def is_well_formed(now: Payload) -> bool:
     )
 
 
-def mutants(value: Any) -> Iterator[tuple[Path, Any]]:
-    """Give each copy with one field, however deep, dropped or odd; and its path."""
+def mutants(value: Any) -> Iterator[Any]:
+    """Give each copy with one field, however deep, dropped or odd."""
     fields = dict(enumerate(value)) if isinstance(value, list) else value
     for key in fields if isinstance(fields, dict) else ():
         others = {name: field for name, field in fields.items() if name != key}
-        changes: list[tuple[Path, Any]] = [((), {})]
-        changes += [((), {key: odd}) for odd in ODD]
-        changes += [(path, {key: field}) for path, field in mutants(fields[key])]
-        for path, change in changes:
+        for change in [{}, *({key: odd} for odd in [*ODD, *mutants(fields[key])])]:
             mutant = others | change
-            yield (key, *path), list(mutant.values()) if fields is not value else mutant
+            yield list(mutant.values()) if fields is not value else mutant
 
 
 @pytest.mark.parametrize("name", BASES)
-def test_no_mutant_is_read_as_something_else(name: str) -> None:
+def test_every_mutant_is_read_as_something_that_can_be_shown(name: str) -> None:
     base = PAYLOADS[name][0]
     assert base
-    before, wrong = told(base), []
-    for path, mutant in mutants(base):
+    for mutant in mutants(base):
         now = told(mutant)
         json.dumps(now, allow_nan=False).encode()
-        changed = any(now[it] != before[it] for it in ("state", "kind", "title"))
         idle = mutant.get("item") is None and mutant.get("is_playing") is False
-        kept = path in DECISIVE or not changed
-        if not (is_well_formed(now) and kept and (now["state"] == "nothing") == idle):
-            wrong.append((path, now))
-    assert wrong == []
+        assert (now["state"] == "nothing") is idle, mutant
+        assert is_well_formed(now), mutant
 
 
 # ---- Hostile text, links and pictures

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 from benchmarks.day import App, ask, listen
-from schedule import goes_on, next_wait, problem_wait, wait_seconds
+from schedule import goes_on, next_wait, wait_seconds
 from spotify.playback import NowPlaying
 from spotify.quota import DAY, HOUR, DailyCalls
 from tests.conftest import Clock
@@ -67,12 +67,6 @@ def test_random_part_of_a_long_wait_does_not_lead_past_the_end() -> None:
     waits = [next_wait(playing(15, 680), 300, 20) for _ in range(200)]
     assert 600 <= min(waits) < 665
     assert max(waits) <= 665 + 0.8 + 0.6
-
-
-def test_problem_that_lasts_is_tried_less_and_less() -> None:
-    waits = [problem_wait(15, for_, 1) for for_ in (0, 15, 30, 60, 120, 999)]
-    assert waits == [15, 15, 30, 60, 120, 120]
-    assert problem_wait(300, 999, 2) == 600
 
 
 @pytest.mark.parametrize(

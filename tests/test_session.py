@@ -201,6 +201,7 @@ def test_log_tells_what_people_do_and_what_fails_but_not_each_page(
         "W Spotify: rate_limited, no request for 7 s",
         "I log-out of",
         "I login of",
+        "W no token: code_refused",
         "W Spotify ended the login of",
     ]
     requests = " ".join(it.removeprefix("I GET ") for it in lines if " GET /" in it)

@@ -14,7 +14,8 @@ import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from config import Config
-from spotify import Sender, Spotify, Token
+from spotify import Sender, Spotify
+from spotify.tokens import Token
 from stand_in import StandIn
 from tests.conftest import CLIENT_ID, Browser, Clock, MakeApp, needs
 from tests.http2_spotify import TlsSpotify
