@@ -152,6 +152,8 @@ def _as_tekore_expects(response: tk.Response) -> tk.Response:
     token = response.content
     if response.status_code == 200 and isinstance(token, dict):
         token |= {"token_type": "Bearer", "scope": ""}  # neither is read
-        if type(token.get("expires_in")) is not int:
+        try:
+            token["expires_in"] = int(token["expires_in"])
+        except (KeyError, TypeError, ValueError, OverflowError):
             token["expires_in"] = USUAL_TOKEN_SECONDS
     return response

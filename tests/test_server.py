@@ -21,6 +21,7 @@ from urllib.request import urlopen
 import pytest
 from flask import Flask, Response, request
 
+from config import DASHBOARD
 from stand_in import StandIn
 from tests.conftest import CLIENT_ID, SECRET, Browser, needs
 from tests.redis_server import RedisServer
@@ -167,7 +168,7 @@ def test_without_a_client_id_it_is_a_demo_that_says_so(
 def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(server: Server) -> None:
     origin = f"http://127.0.0.1:{server.port}"
     assert server.says() == f"Open {origin}\n"
-    assert server.says() == f"Redirect URI for the dashboard: {origin}/callback\n"
+    assert server.says() == f"Redirect URI for {DASHBOARD}: {origin}/callback\n"
     said = refused(2, SPOTIFY_CLIENT_ID=CLIENT_ID, PORT=str(server.port))
     assert f"PORT {server.port} on 127.0.0.1 can't be used (address already" in said
 
