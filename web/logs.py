@@ -41,9 +41,10 @@ def init_app(app: Flask, config: Config) -> None:
     def finish(response: Response) -> Response:
         # Pages and polls that go well would bury the rest.
         routine = response.status_code < 400 and request.endpoint in ROUTINE
-        # Without the query, which may hold a code.
-        what = quote(f"{request.method} {request.path}", "/ ")
-        ms = 1000 * (time.perf_counter() - g.started)
         level = logging.DEBUG if routine else logging.INFO
-        log.log(level, "%s %d %.1f ms", what, response.status_code, ms)
+        if log.isEnabledFor(level):
+            # Without the query, which may hold a code.
+            what = quote(f"{request.method} {request.path}", "/ ")
+            ms = 1000 * (time.perf_counter() - g.started)
+            log.log(level, "%s %d %.1f ms", what, response.status_code, ms)
         return response
