@@ -1,4 +1,4 @@
-"""Web addresses: where they lead, and which ones a setting may have."""
+"""Web addresses: where they lead, and which ones may be set."""
 
 import re
 from contextlib import suppress
@@ -51,7 +51,7 @@ def base_url(value: str) -> str:
 
 
 def callback_url(value: str) -> str:
-    """Return a redirect URI that Spotify takes and this app serves.
+    """Return a redirect URI that Spotify accepts and this app serves.
 
     https://developer.spotify.com/documentation/web-api/concepts/redirect_uri
     """
@@ -76,7 +76,7 @@ def callback_url(value: str) -> str:
 
 
 def redis_url(value: str) -> str:
-    """Return an address of a Redis that redis-py takes, too."""
+    """Return the address of a Redis, if redis-py accepts it, too."""
     try:
         import cryptography  # noqa: F401
         import redis

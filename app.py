@@ -34,7 +34,7 @@ def create_app(
     cred = tk.Credentials(*conf, sender)
     spotify = Spotify(config, sender)
     store = store or open_store(config, User, clock)
-    auths = store.auths  # Ongoing logins: state and browser -> PKCE code verifier
+    auths = store.auths  # Pending logins: state and browser -> PKCE code verifier
     users = store.users  # Logged-in people: user ID -> User, which has the token
     player = Player(cred, spotify, store, clock)
     app.secret_key = config.secret_key or store.secret_key

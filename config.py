@@ -102,7 +102,7 @@ class Config:
         here = f"http://127.0.0.1:{port or cls.port}/callback"
         redirect_uri = read("SPOTIFY_REDIRECT_URI", callback_url, here)
         uri = urlsplit(redirect_uri)
-        local = uri.scheme == "http"  # Spotify takes that for loopback addresses only
+        local = uri.scheme == "http"  # Spotify allows that for this machine only
         accounts_url = read("SPOTIFY_ACCOUNTS_URL", base_url, SPOTIFY_ACCOUNTS)
         check_id = _client_id if accounts_url == SPOTIFY_ACCOUNTS else str
         redis, file = environ.get("REDIS_URL"), read("LOGINS_FILE", str)

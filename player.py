@@ -1,4 +1,4 @@
-"""What a logged-in person plays: asked when it may tell something, with their token."""
+"""What a logged-in person plays: Spotify is asked when there may be something new."""
 
 import hashlib
 import logging
@@ -47,7 +47,7 @@ class Current(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Person:
-    """What passes: the last answer to a person. lock: held by the visit that asks."""
+    """What passes: the last answer for a person. lock: held by the visit that asks."""
 
     answer: Answer = field(default_factory=Answer)
     account: Account | None = None  # where Spotify did not say it at login
@@ -71,8 +71,8 @@ class Player:
         """Return what the person plays, by the last answer until its time has come.
 
         user_id: empty for nobody. look: somebody is looking, so ask again unless the
-        answer is a moment old. Raises Problem with status 401 when the person is not,
-        or no longer, logged in.
+        answer is a moment old. Raises Problem with status 401 when the person is not
+        logged in, or no longer.
         """
         user, person = self._user(user_id), self._person(user_id)
         try:
@@ -120,7 +120,7 @@ class Player:
     def _person(self, user_id: str) -> Person:
         with self._mutex:
             person = self._people.get(user_id) or Person()
-            self._people[user_id] = person  # its time starts anew
+            self._people[user_id] = person  # keeps it for another hour
             return person
 
     @contextmanager
@@ -169,11 +169,11 @@ class Player:
                     log_user("Spotify ended the login", user_id, logging.WARNING)
                 raise
             if not self._store.users.replace(user_id, replace(user, token=fresh)):
-                raise Problem("logged_out")  # meanwhile, and so it stays
+                raise Problem("logged_out")  # meanwhile, and that stands
             return fresh
 
 
 def log_user(what: str, user_id: str, level: int = logging.INFO) -> None:
-    """Log what happened to whom, by a name that does not let its reader in."""
+    """Log what happened to whom, by a hash: an ID is as good as a password."""
     name = hashlib.sha256(user_id.encode()).hexdigest()[:8]
     log.log(level, "%s of user %s", what, name)

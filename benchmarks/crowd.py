@@ -15,7 +15,7 @@ from spotify.tokens import Token
 from store.memory import MemoryStore
 from web.server import SWITCH_SECONDS
 
-sys.setswitchinterval(SWITCH_SECONDS)  # as the app has it
+sys.setswitchinterval(SWITCH_SECONDS)  # as in the app
 
 
 def create_crowded_app() -> Flask:

@@ -1,4 +1,4 @@
-"""What this app asks of Spotify's API, over tekore; what fails is a named Problem."""
+"""What this app asks Spotify's API, over tekore; what fails is a named Problem."""
 
 import logging
 import re

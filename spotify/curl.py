@@ -15,7 +15,7 @@ import tekore as tk
 from problems import Problem
 
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
-MOST_TRIES = 2  # for a GET that the server did not look at; libcurl's own is six
+MOST_TRIES = 2  # of a GET that the server did not process; libcurl makes up to six
 # libcurl's own words may hold the password of a proxy.
 ERRORS = {
     code: name
@@ -40,11 +40,11 @@ class Handle:
     def send(self, request: tk.Request, url: str) -> tk.Response:
         """Return the answer; its only header is Retry-After, 0 if there is none.
 
-        Over HTTP/1.1, an answer that nobody asked for passes for the answer to the next
-        request on that connection, which may be another person's: so there it serves
-        one request. HTTP/2 tells which request an answer belongs to. libcurl repeats
-        what fails on a used connection or over HTTP/2, but neither a code nor a refresh
-        token may be sent twice: so all but GET goes over HTTP/1.1.
+        Over HTTP/1.1, an answer that nobody asked for is taken for the answer to the
+        next request on that connection, which may be another person's. So there, a
+        connection serves one request. HTTP/2 tells which request an answer belongs to.
+        libcurl repeats what fails on a used connection or over HTTP/2, but a code or a
+        refresh token must not be sent twice. So all but GET goes over HTTP/1.1.
         """
         curl, body = self._curl, bytearray()
         keep, reusable = request.method == "GET" and self._http2, False
@@ -86,7 +86,7 @@ class Handle:
             raise Problem("unreachable") from None
         finally:
             curl.reset()  # keeps the connections, and nothing of this request
-            if not reusable:  # a connection may have gone silent, too
+            if not reusable:  # also because a connection may have gone silent
                 self._curl, self._http2 = pycurl.Curl(), False
 
 
@@ -104,7 +104,7 @@ def _perform(curl: pycurl.Curl, on_used_connection: bool) -> None:
 def _describe(curl: pycurl.Curl, request: tk.Request, url: str) -> None:
     """Tell libcurl what to send."""
     headers = {"Accept": "application/json", **(request.headers or {})}
-    if request.data:  # tekore says JSON of any request to the API
+    if request.data:  # tekore calls it JSON in any request to the API
         headers["Content-Type"] = "application/x-www-form-urlencoded"
     query = f"?{urlencode(request.params)}" if request.params else ""
     curl.setopt(pycurl.URL, url + query)

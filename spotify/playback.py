@@ -86,7 +86,7 @@ def read(payload: Any, art_origin: str | None = None) -> NowPlaying | None:
 
 
 def text(value: Any) -> str | None:
-    """Return what a page shows of a string, or None if that is nothing."""
+    """Return the part of a string that a page shows, or None if that is nothing."""
     if not isinstance(value, str):
         return None
     # JSON may hold lone surrogates, which no page can be encoded with, and NUL.

@@ -16,7 +16,7 @@ from .curl import Handle
 from .quota import DailyCalls
 
 CALL_SECONDS = 4.0  # for a call to the API, all in all
-TOKEN_SECONDS = 10.0  # for a token, which is lost if its answer comes too late
+TOKEN_SECONDS = 10.0  # for a token; it is lost if the answer comes too late
 QUEUE_SECONDS = 2.5  # that a call may wait for others to end
 QUEUE_PER_CALL = 3  # calls that may wait, for each one that may be under way
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
@@ -99,11 +99,11 @@ class Lane:
 
     @contextmanager
     def _handle(self) -> Iterator[Handle]:
-        """Lend a handle; who came first gets one first.
+        """Lend a handle: first come, first served.
 
         Raises Problem("busy") when too many wait, or after 2.5 s.
         """
-        turn: SimpleQueue[Handle] = SimpleQueue()  # holds one, when it has come
+        turn: SimpleQueue[Handle] = SimpleQueue()  # holds the handle, once one is free
         with self._mutex:
             if self._handles:
                 turn.put(self._handles.pop())
@@ -129,7 +129,7 @@ class Lane:
                     self._handles.append(handle)
 
     def _begin_pause(self, refusal: tk.Response) -> Problem:
-        """Let nothing out for as long as Spotify says, and return the problem."""
+        """Send nothing for as long as Spotify says, and return the problem."""
         seconds = refusal.headers["Retry-After"] or USUAL_WAIT
         name = "rate_limited"
         if self._calls and "QUOTA_EXCEEDED" in str(refusal.content):

@@ -1,4 +1,4 @@
-"""A person's token: got for a code, renewed before its end."""
+"""A person's token: exchanged for a code, renewed before it expires."""
 
 import logging
 import re
@@ -11,12 +11,12 @@ from config import SPOTIFY_ACCOUNTS, Config
 from problems import Problem
 
 LONGEST_CODE = 2048  # characters
-EXPIRY_MARGIN = 60  # seconds before its end that a token counts as expired
+EXPIRY_MARGIN = 60  # seconds; a token counts as expired so long before its end
 YOUNG_SECONDS = 60  # a token that is refused so soon is not at fault
 TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")  # fits in a header (RFC 6750 §2.1)
 
 LOGIN_PROBLEMS = {"rate_limited": "login_later", "unreachable": "login_failed"}
-# A secret that is refused can be mended by whoever runs the app.
+# Whoever runs the app can correct a secret that is refused, and the login goes on.
 REFRESH_PROBLEMS = {"code_refused": "session_ended", "client_refused": "unreachable"}
 # tekore trips over answers that are not what it expects, each in its own way.
 NOT_A_TOKEN = (TypeError, KeyError, AttributeError, ValueError, OverflowError)
@@ -54,7 +54,7 @@ def authorize_url(config: Config, auth: tk.UserAuth) -> str:
 
 
 def login_error(error: str) -> Problem:
-    """Return what an error means with which Spotify sends somebody back."""
+    """Return what it means when Spotify sends somebody back with an error."""
     if re.fullmatch("[a-z_]{1,40}", error):  # as OAuth's are (RFC 6749 §4.1.2.1)
         log.warning("login refused: %s", error)
     return Problem("cancelled" if error == "access_denied" else "login_failed")

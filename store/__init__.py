@@ -1,6 +1,6 @@
 """What lasts: pending logins (auths) and logged-in people (users).
 
-Knows neither Spotify nor people: what a person is comes as a type.
+Knows neither Spotify nor people: the type of a person is passed in.
 """
 
 import logging

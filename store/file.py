@@ -21,7 +21,7 @@ CREATE TABLE secret AS SELECT '%s' AS key; PRAGMA application_id={OURS}; COMMIT"
 
 
 class FileTable(MemoryTable[V]):
-    """A table that stands in a file, too, with the time of each entry's last use."""
+    """A table that is also in a file, with the time of each entry's last use."""
 
     def __init__(self, db: sqlite3.Connection, person: type[V], clock: Clock) -> None:
         age = 0.0  # of the entry that is read from the file; later, of a new one
@@ -36,7 +36,7 @@ class FileTable(MemoryTable[V]):
         self._keep("")  # drops what has expired
 
     def _keep(self, key: str, renewed: bool = False) -> None:
-        """Write down what is there now; that it was used, only once a day."""
+        """Write an entry to the file as it is now; a mere use, only once a day."""
         if renewed and key in self._noted:
             return
         value, now = self._entries.get(key), self._time()

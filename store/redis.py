@@ -20,8 +20,8 @@ from problems import Problem
 from .memory import AUTH_SECONDS, USER_SECONDS
 
 SOCKET_SECONDS, PROBE_SECONDS = 0.5, 0.1
-# A refreshed token must not get lost: with PKCE the old one is used up. So this is how
-# long saving it is tried, in a row of tries or, where Redis says nothing, in one.
+# A refreshed token must not get lost: with PKCE the old one is used up. So saving it
+# is tried for this long: again and again, or once if Redis does not answer.
 SAVE_SECONDS, SAVE_AGAIN_SECONDS = 3.0, 0.25
 LOCK_SECONDS = 20  # more than a refresh with all its calls can take
 LOCK_WAIT_SECONDS = 8.0
@@ -35,7 +35,7 @@ log = logging.getLogger("now_playing")
 class RedisTable(Generic[V]):
     """A table of the store; each method is one command.
 
-    Values are encrypted, and useless under any other name than their own.
+    Values are encrypted, and can be read under their own name only.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ def _run(command: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
 
 def _connect(url: str, seconds: float, tries: int, again: float = 0.0) -> Any:
-    """Return a client that tries again if Redis is gone, but not if it says nothing."""
+    """Return a client that tries again if Redis is gone, but not if it is silent."""
     return Redis.from_url(
         url,
         socket_timeout=seconds,

@@ -59,7 +59,7 @@ class RedisProxy(LocalServer):
     connection), "lose" (the answer), "refuse", or "freeze".
     """
 
-    request_queue_size = 128  # as Redis has it
+    request_queue_size = 128  # as in Redis
 
     def __init__(self, redis_port: int) -> None:
         super().__init__(_Connection)

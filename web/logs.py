@@ -17,7 +17,7 @@ log = logging.getLogger("now_playing")
 
 
 class App(Flask):
-    """Flask, but of an unexpected error, no text is logged: it may hold a secret."""
+    """Flask, but it logs no text of an unexpected error, which may hold a secret."""
 
     def log_exception(self, exc_info: Any) -> None:
         places = "".join(traceback.format_tb(exc_info[2]))

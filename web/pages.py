@@ -34,10 +34,10 @@ from . import security
 
 STATIC = Path(__file__).parent.parent / "static"
 STATIC_SECONDS = 31_536_000  # the address of static files changes with their content
-RELOAD_MS = 15_000  # for problem pages that pass, unless the problem says when
+RELOAD_MS = 15_000  # where a problem passes, but does not say when
 HTTP_PROBLEMS = {404: "not_found", 405: "method_not_allowed", 500: "server_error"}
 LOGIN_PROBLEMS = ("cancelled", "login_failed", "code_refused", "invalid_state")
-LENGTHS = (16, 32, 64, 120)  # of titles, in columns; without JavaScript these count
+LENGTHS = (16, 32, 64, 120)  # of titles, in columns: sizes without JavaScript
 
 GLYPH = Markup('<svg viewBox="0 0 48 48" aria-hidden="true"><use href="{}#{}"/></svg>')
 
@@ -62,7 +62,7 @@ class View(NamedTuple):
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Give templates what they name, and let every error be a page."""
+    """Give templates their filters and globals, and make every error a page."""
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = STATIC_SECONDS
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_error)

@@ -1,4 +1,4 @@
-"""What every request has to pass, and what every answer carries."""
+"""Checks of every request, and headers of every answer."""
 
 import logging
 from collections.abc import Callable
@@ -35,9 +35,9 @@ log = logging.getLogger("now_playing")
 def init_app(app: Flask, config: Config) -> None:
     """Check every request, and give every answer its headers."""
     app.url_map.merge_slashes = False  # or a redirect would repeat the query
-    # As the OWASP session management cheat sheet has it.
+    # As the OWASP session management cheat sheet recommends.
     app.config.update(
-        # The app's own, as cookies ignore ports.
+        # A name of the app's own, because cookies ignore ports.
         SESSION_COOKIE_NAME="__Host-now_playing" if config.secure else "now_playing",
         SESSION_COOKIE_SECURE=config.secure,
         SESSION_COOKIE_SAMESITE="Lax",  # Strict would lose it at the callback
@@ -90,14 +90,14 @@ def forget_unreadable_session() -> bool:
 
 
 def from_own_pages(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse what another site has sent: for a route that changes something."""
+    """Refuse what another site sends. For routes that change something."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         headers, origin = request.headers, current_app.config["ORIGIN"]
         source = headers.get("Origin") or headers.get("Referer") or origin
         own = f"{source}/".lower().startswith(f"{origin}/")
-        # Older browsers do not send Sec-Fetch-Site, and others than browsers neither.
+        # Older browsers don't send Sec-Fetch-Site, nor do programs such as curl.
         site = headers.get("Sec-Fetch-Site", "same-origin" if own else "")
         if site not in ("same-origin", "none"):
             raise Problem("cross_site")

@@ -112,12 +112,12 @@ def greeting(config: Config) -> str:
 def load_app(module: str) -> Any:
     """Set up a worker process, and return the app that it serves."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    # Its main process's handler, which it was born with, would not stop it meanwhile.
+    # The handler that it inherits from the main process would not stop it meanwhile.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if main_process := parent_process():
         if hasattr(os, "setpgrp"):
-            # A terminal signals the main process alone, which tells its workers: of
-            # workers that both told to stop, one in eight did not.
+            # So that a terminal signals the main process alone, which tells its
+            # workers. Of workers that were told by both, one in eight did not stop.
             os.setpgrp()
 
         def end_with_main_process() -> None:  # also if that was killed
@@ -185,6 +185,6 @@ def _serve(config: Config) -> None:
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
-    """Print, even where nobody reads."""
+    """Print, and go on if nobody can read it."""
     with suppress(OSError):
         print(text, file=stream, flush=True)
