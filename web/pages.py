@@ -4,7 +4,6 @@ import hashlib
 import logging
 import re
 from bisect import bisect_left
-from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -34,9 +33,7 @@ from . import security
 
 STATIC = Path(__file__).parent.parent / "static"
 STATIC_SECONDS = 31_536_000  # the address of static files changes with their content
-RELOAD_MS = 15_000  # for problem pages that pass, unless the problem says when
 HTTP_PROBLEMS = {404: "not_found", 405: "method_not_allowed", 500: "server_error"}
-LOGIN_PROBLEMS = ("cancelled", "login_failed", "code_refused", "invalid_state")
 LENGTHS = (16, 32, 64, 120)  # of titles, in columns; without JavaScript these count
 
 GLYPH = Markup('<svg viewBox="0 0 48 48" aria-hidden="true"><use href="{}#{}"/></svg>')
@@ -66,18 +63,23 @@ def init_app(app: Flask, config: Config) -> None:
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = STATIC_SECONDS
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_error)
+    names = re.findall(r' id="(\w+)"', (STATIC / "glyphs.svg").read_text("utf-8"))
+    glyphs = {it: GLYPH.format(f"{app.static_url_path}/glyphs.svg", it) for it in names}
     # Jinja evaluates a filter of a constant once, when it compiles the template.
-    glyph = _glyph_filter(f"{app.static_url_path}/glyphs.svg")
-    app.jinja_env.filters.update(glyph=glyph, clock=_clock)
+    app.jinja_env.filters.update(
+        clock=_clock,
+        glyph=lambda name, other="trouble": glyphs.get(name) or glyphs[other],
+        static=lambda name: Markup(f"{app.static_url_path}/{name}"),
+    )
     origin = urlsplit(config.origin)
     app.jinja_env.globals.update(
         dashboard=DASHBOARD,
         demo=config.demo,
         is_local=is_local(origin),
+        login_words=f"Log in {'to the demo' if config.demo else 'with Spotify'}",
         origin=config.origin,
         port=port_of(origin),
         redirect_uri=config.redirect_uri,
-        static=Markup(app.static_url_path),
     )
 
 
@@ -175,13 +177,9 @@ def _problem(problem: Problem) -> Response:
 
 
 def _problem_page(problem: Problem) -> str:
-    passes = request.endpoint == "main" and problem.status in (502, 503)
+    wait = problem.poll_after_ms if request.endpoint == "main" else 0
     return render_template(
-        "problem.html",
-        problem=problem,
-        is_logged_in="user" in session,
-        offers_login=problem.name in LOGIN_PROBLEMS,
-        reload_seconds=_reload_seconds(problem.poll_after_ms or RELOAD_MS) * passes,
+        "problem.html", problem=problem, reload_seconds=_reload_seconds(wait)
     )
 
 
@@ -191,13 +189,6 @@ def _http_error(error: HTTPException) -> Response:
     allow = [value for name, value in error.get_headers() if name == "Allow"]
     response.headers.extend(("Allow", value) for value in allow)
     return response
-
-
-def _glyph_filter(url: str) -> Callable[..., Markup]:
-    """Return a function that draws a glyph by its name, or else another."""
-    sprite = (STATIC / "glyphs.svg").read_text("utf-8")
-    glyphs = {it: GLYPH.format(url, it) for it in re.findall(r'id="(\w+)"', sprite)}
-    return lambda name, otherwise="trouble": glyphs.get(name) or glyphs[otherwise]
 
 
 def _clock(ms: int) -> str:
