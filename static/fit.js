@@ -6,7 +6,8 @@ import { isFullScreen, onFullScreenChange } from "./fullscreen.js";
 const STEP = 0.94; // from one size to the next; 1 is the sheet's
 const SMALLEST = 0.6; // in a window: from here on it scrolls
 const SMALLEST_WHOLE = 0.42; // in full screen: from here on words are cut off
-const [LARGEST_CUT, SMALLEST_CUT] = [0.55, 0.1];
+const LARGEST_CUT = 0.55;
+const SMALLEST_CUT = 0.1;
 const MOST_LINES = 6; // of a title; one that is cut off has four
 
 const player = document.getElementById("player");

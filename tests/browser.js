@@ -136,5 +136,5 @@ spy.growOld = () => {
     [Promise, "allSettled", "any", "try", "withResolvers"],
     [String.prototype, "at", "matchAll", "replaceAll"],
     [window, "navigation", "scheduler", "structuredClone", "ResizeObserver"],
-  ]) for (const name of names) delete owner[name];
+  ]) for (const name of names) Object.defineProperty(owner, name, { value: undefined });
 };
