@@ -20,24 +20,16 @@ from playwright.sync_api import (
     TimeoutError,
     expect,
 )
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import make_server
 
 from problems import Problem
 from stand_in import StandIn
+from stand_in.server import Connection
 from tests.conftest import Clock, MakeApp
 
 SPY = Path(__file__).with_suffix(".js").read_text("utf-8")
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
 LONG = 150  # seconds; after that the app asks Spotify again, whatever it knows
-
-
-class Connection(WSGIRequestHandler):
-    """A connection that stays open, and says nothing in any log."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_request(self, *args: Any, **kwargs: Any) -> None:
-        """Log nothing."""
 
 
 class Site:
