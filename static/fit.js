@@ -4,8 +4,7 @@
 import { isFullScreen, onFullScreenChange } from "./fullscreen.js";
 
 const STEP = 0.94; // from one size to the next; 1 is the sheet's
-const SMALLEST = 0.6; // in a window: from here on it scrolls
-const SMALLEST_WHOLE = 0.42; // in full screen: from here on words are cut off
+const SMALLEST = 0.42; // from here on a window scrolls, and in full screen words are cut off
 const LARGEST_CUT = 0.55;
 const SMALLEST_CUT = 0.1;
 const MOST_LINES = 6; // of a title; one that is cut off has four
@@ -36,7 +35,7 @@ export function fit() {
   const full = isFullScreen();
   classList.remove("cut");
   classList.add("whole-words");
-  const isWhole = shrink(1, full ? SMALLEST_WHOLE : SMALLEST) || (!full && shrink(1, SMALLEST, true));
+  const isWhole = shrink(1, SMALLEST) || (!full && shrink(1, SMALLEST, true));
   if (!isWhole) classList.remove("whole-words");
   const isCut = full && !isWhole;
   if (isCut) {
