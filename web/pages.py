@@ -20,6 +20,7 @@ from flask import (
     request,
     session,
 )
+from flask.typing import ResponseReturnValue, ResponseValue
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
@@ -140,8 +141,7 @@ def _view(current: Current) -> View:
     name = " – ".join(filter(None, [now.title, ", ".join(it.name for it in now.by)]))
     tab_title = f"⏸ {name}" if now.state == "paused" else name
     # Chinese, Japanese and Korean letters are as wide as two others.
-    wide = [letter for letter in now.title if east_asian_width(letter) in "WF"]
-    columns = len(now.title) + len(wide)
+    columns = sum(1 + (east_asian_width(letter) in "WF") for letter in now.title)
     return View(now.state, wait, name, tab_title, now, bisect_left(LENGTHS, columns))
 
 
@@ -156,38 +156,32 @@ def _wants_html() -> bool:
     return best == "text/html"
 
 
-def _problem(problem: Problem) -> Response:
+def _problem(problem: Problem) -> ResponseReturnValue:
     if problem.name == "invalid_state":
         log.warning("login refused: invalid state")
+    wait = problem.poll_after_ms
+    body: ResponseValue
     if request.endpoint != "now_playing":
-        response = make_response(_problem_page(problem))
+        seconds = _reload_seconds(wait) if request.endpoint == "main" else 0
+        body = render_template("problem.html", problem=problem, reload_seconds=seconds)
     elif _wants_html():
-        view = View(problem.error, problem.poll_after_ms, problem=problem)
-        response = make_response(_player(view, session.get("user")))
+        body = _player(View(problem.error, wait, problem=problem), session.get("user"))
     else:
-        response = jsonify(
-            error=problem.error,
-            message=f"{problem.message} {problem.advice}".strip(),
-            poll_after_ms=problem.poll_after_ms,
-        )
-    response.status_code = problem.status
-    if problem.retry_after:
-        response.headers["Retry-After"] = str(problem.retry_after)
-    return response
-
-
-def _problem_page(problem: Problem) -> str:
-    wait = problem.poll_after_ms if request.endpoint == "main" else 0
-    return render_template(
-        "problem.html", problem=problem, reload_seconds=_reload_seconds(wait)
+        message = f"{problem.message} {problem.advice}".strip()
+        body = {"error": problem.error, "message": message, "poll_after_ms": wait}
+    retry_after = problem.retry_after
+    return (
+        body,
+        problem.status,
+        {"Retry-After": str(retry_after)} if retry_after else {},
     )
 
 
-def _http_error(error: HTTPException) -> Response:
-    response = _problem(Problem(HTTP_PROBLEMS.get(error.code or 0, "bad_request")))
-    response.status_code = error.code or 500
-    allow = [value for name, value in error.get_headers() if name == "Allow"]
-    response.headers.extend(("Allow", value) for value in allow)
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    code = error.code or 500
+    response = make_response(_problem(Problem(HTTP_PROBLEMS.get(code, "bad_request"))))
+    response.status_code = code
+    response.headers.extend(it for it in error.get_headers() if it[0] == "Allow")
     return response
 
 
