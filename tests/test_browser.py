@@ -12,6 +12,7 @@ from typing import Any
 
 import esprima
 import pytest
+from flask import Flask
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -25,12 +26,13 @@ from problems import KINDS
 from stand_in import StandIn
 from stand_in.failures import answer
 from tests.browser import (
-    Site,
     Visitor,
     box,
     flaws,
+    have_problem,
     heading,
     is_logged_out,
+    reachable,
     shows,
     style,
 )
@@ -107,14 +109,14 @@ def kiosk(
 
 
 @pytest.fixture
-def site(make_app: MakeApp) -> Iterator[Site]:
-    with Site(make_app) as site:
+def site(make_app: MakeApp) -> Iterator[Flask]:
+    with reachable(make_app) as site:
         yield site
 
 
 @pytest.fixture
 def visitor(
-    request: pytest.FixtureRequest, site: Site, spotify: StandIn, clock: Clock
+    request: pytest.FixtureRequest, site: Flask, spotify: StandIn, clock: Clock
 ) -> Iterator[Visitor]:
     """Somebody with a window; or, in tests that ask for it, in front of a kiosk."""
     if "kiosk" in request.fixturenames:
@@ -198,9 +200,9 @@ def test_ended_login_says_why_and_leads_on(visitor: Visitor) -> None:
     assert len(visitor.asked) == asked
 
 
-def test_problem_that_passes_asks_again_by_itself(visitor: Visitor, site: Site) -> None:
-    views = site.app.view_functions
-    main, views["main"] = views["main"], lambda: site.problem("unavailable")
+def test_passing_problem_asks_again_by_itself(visitor: Visitor, site: Flask) -> None:
+    views = site.view_functions
+    main, views["main"] = views["main"], lambda: have_problem("unavailable")
     page = visitor.open()
     expect(heading(page)).to_have_text(KINDS["unavailable"].message)
     views["main"] = main
@@ -356,12 +358,18 @@ def test_progress_runs_on_and_ends(visitor: Visitor) -> None:
 
 
 def test_untouched_page_makes_the_calls_of_the_table(visitor: Visitor) -> None:
-    page = visitor.meets("paused")
-    for _ in range(120):  # ten minutes
-        visitor.clock.advance(5)
-        page.clock.run_for(5_000)
-    # After 0, 15, 30, 60, 120 s and so on, or up to 8 % and a step later
-    assert 9 <= visitor.spotify.count("player") <= 12
+    page, player = visitor.meets("paused"), visitor.page.locator("#player")
+    waits: list[int] = []
+    while sum(waits) < 600_000:
+        waits.append(int(player.get_attribute("data-poll-after-ms") or 0))
+        visitor.clock.advance(waits[-1] / 1000)
+        with page.expect_response("**/now-playing") as answered:
+            page.clock.fast_forward(waits[-1])
+        (wait,) = re.findall(r'data-poll-after-ms="(\d+)"', answered.value.text())
+        expect(player).to_have_attribute("data-poll-after-ms", wait)
+    # After 0, 15, 30, 60, 120 s and so on, or up to 8 % later
+    assert len(waits) in (11, 12)
+    assert visitor.spotify.count("player") == 1 + len(waits)
     assert {*visitor.asked} == {None}  # nobody looked
 
 
