@@ -407,6 +407,7 @@ def test_keyboard_is_enough(visitor: Visitor) -> None:
     tab_through("Now Playing", "Log in with Spotify")
     page.keyboard.press("Enter")
     expect(heading(page)).to_have_text("Log in to the app?")
+    page.wait_for_load_state()  # or its sheet may still be on the way
     tab_through("", "Agree")  # after the choice of a person
     page.keyboard.press("Enter")
     shows(page, "playing", TITLE)
