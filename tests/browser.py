@@ -31,6 +31,7 @@ from tests.conftest import Clock, MakeApp
 SPY = Path(__file__).with_suffix(".js").read_text("utf-8")
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
 LONG = 150  # seconds; after that the app asks Spotify again, whatever it knows
+expect.set_options(timeout=10_000)  # as for everything else in a Visitor
 
 
 @contextmanager
