@@ -1,11 +1,11 @@
 // Finds the largest words with which nothing has to scroll. In full screen, where nobody can
-// scroll, small ones are cut off after some lines.
+// scroll, words that would be too small are cut off after some lines instead.
 
 import { isFullScreen, onFullScreenChange } from "./fullscreen.js";
 
-const STEP = 0.94; // from one size to the next
-const SMALLEST = 0.6; // of the sheet's size, in a window: from here on it scrolls
-const SMALLEST_WHOLE = 0.42; // in full screen: smaller ones are cut off
+const STEP = 0.94; // from one size to the next; 1 is the sheet's
+const SMALLEST = 0.42; // from here on a window scrolls, and in full screen words are cut off
+const LARGEST_CUT = 0.55;
 const SMALLEST_CUT = 0.1;
 const MOST_LINES = 6; // of a title; one that is cut off has four
 
@@ -21,23 +21,27 @@ function fits(mayScroll) {
   return !isTall && !isWide && title.offsetHeight < (MOST_LINES + 0.5) * lineHeight;
 }
 
-// Returns whether that worked. mayScroll: only long titles and long words count.
-function shrink(full, mayScroll) {
-  const { classList, style } = player;
-  for (let scale = 1; ; scale *= STEP) {
-    const isSmall = scale <= (full ? SMALLEST_WHOLE : SMALLEST);
-    style.setProperty("--scale", scale);
-    classList.toggle("whole-words", !isSmall);
-    classList.toggle("cut", full && isSmall);
+// Returns whether a size fits. mayScroll: only long titles and long words count.
+function shrink(largest, smallest, mayScroll = false) {
+  for (let scale = largest; scale >= smallest; scale *= STEP) {
+    player.style.setProperty("--scale", scale);
     if (fits(mayScroll)) return true;
-    if (isSmall && (!full || scale <= SMALLEST_CUT)) return false;
   }
+  return false;
 }
 
 export function fit() {
+  const { classList } = player;
   const full = isFullScreen();
-  if (!shrink(full, false) && !full) shrink(full, true);
-  const isCut = player.classList.contains("cut");
+  classList.remove("cut");
+  classList.add("whole-words");
+  const isWhole = shrink(1, SMALLEST) || (!full && shrink(1, SMALLEST, true));
+  if (!isWhole) classList.remove("whole-words");
+  const isCut = full && !isWhole;
+  if (isCut) {
+    classList.add("cut");
+    shrink(LARGEST_CUT, SMALLEST_CUT);
+  }
   for (const line of lines) {
     if (isCut || line.title) line.title = isCut ? line.textContent.trim() : "";
   }

@@ -36,6 +36,7 @@ function change() {
 function showButton() {
   const isKiosk = matchMedia("(display-mode: fullscreen)").matches && !document.fullscreenElement;
   button.hidden = isKiosk || !document.fullscreenEnabled;
+  button.textContent = document.fullscreenElement ? "Leave full screen" : "Full screen";
 }
 
 async function changeLock(held) {

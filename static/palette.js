@@ -91,28 +91,3 @@ export function palette(pixels, isLight) {
     accent: readable(shade([0.8, 0.5], 0.15, lively), ...onPage(TEXT), [track, SHAPES]),
   };
 }
-
-// ---- The page
-const root = document.documentElement;
-const light = matchMedia("(prefers-color-scheme: light)");
-const bar = Object.assign(document.createElement("meta"), { name: "theme-color" });
-let pixels; // null: there are none, undefined: not known yet
-
-function paint() {
-  root.removeAttribute("style");
-  bar.remove();
-  if (!pixels) return;
-  const colours = palette(pixels, light.matches);
-  for (const [name, rgb] of Object.entries(colours)) {
-    root.style.setProperty(`--art-${name}`, `rgb(${rgb})`);
-  }
-  bar.content = `rgb(${colours.back})`; // what the browser shows around the page
-  document.head.prepend(bar); // the first of several counts
-}
-
-light.addEventListener("change", paint);
-document.getElementById("player").addEventListener("cover", ({ detail }) => {
-  root.classList.toggle("fades", pixels !== undefined); // the first colours are there at once
-  pixels = detail;
-  paint();
-});

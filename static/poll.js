@@ -6,7 +6,6 @@ import { showAnswer } from "./player.js";
 
 const TIMEOUT_MS = 20000;
 const SHORTEST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 2 ** 31 - 1; // setTimeout takes a longer one for none at all
 const FIRST_RETRY_MS = 5000;
 const LONGEST_RETRY_MS = 60000;
 const FRESH_MS = 5000; // somebody who looks gets nothing newer within this time
@@ -19,7 +18,7 @@ let answeredAt = Date.now(); // performance.now() may stand still while a machin
 function askLater() {
   clearTimeout(timer);
   const wait = answeredAt + Number(player.dataset.pollAfterMs) - Date.now();
-  timer = setTimeout(ask, Math.min(Math.max(wait, SHORTEST_WAIT_MS), LONGEST_WAIT_MS));
+  timer = setTimeout(ask, Math.max(wait, SHORTEST_WAIT_MS));
 }
 
 // For somebody who looks, the server asks Spotify at once.

@@ -3,9 +3,7 @@
 
 (function () {
   var script = document.getElementById("reload");
-  var seconds = Number(script.getAttribute("data-after-seconds"));
-  function reload() {
+  setTimeout(function () {
     if (document.getElementById("reload")) location.reload();
-  }
-  setTimeout(reload, Math.min(1000 * seconds, 2147483647)); // a longer wait would be none
+  }, 1000 * script.getAttribute("data-after-seconds"));
 })();

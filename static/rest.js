@@ -7,7 +7,7 @@ import { isFullScreen, onFullScreenChange } from "./fullscreen.js";
 const REST_AFTER_MS = 600000;
 const MINUTE_MS = 60000;
 const STILL = ["nothing", "paused"];
-const LIVELY = ["playing", "ad", "unknown"];
+const LIVELY = ["playing", "ad", "unknown", "logged_out"];
 
 const player = document.getElementById("player");
 const root = document.documentElement;
@@ -16,14 +16,18 @@ const clock = document.createElement("time");
 screen.id = "rest";
 screen.setAttribute("aria-hidden", "true");
 screen.append(clock);
-let isStill, restTimer, minuteTimer;
+let isStill = false, restTimer, minuteTimer;
 
 // Trouble neither starts a rest nor ends one: a network that fails at night wakes nobody.
 export function noteState() {
   const { state } = player.dataset;
-  if (STILL.includes(state) && !isStill) restLater();
-  if (LIVELY.includes(state) || state === "logged_out") wake();
-  isStill = STILL.includes(state) || (isStill && !LIVELY.includes(state));
+  if (STILL.includes(state) && !isStill) {
+    isStill = true;
+    restLater();
+  } else if (LIVELY.includes(state)) {
+    isStill = false;
+    wake();
+  }
 }
 
 function restLater() {

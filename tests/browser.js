@@ -14,6 +14,8 @@ spy.hide = (away) => {
   document.dispatchEvent(new Event("visibilitychange"));
 };
 
+spy.drawn = () => all(".art img, .art svg").some((it) => it.getBoundingClientRect().width > 9);
+
 const watch = (element, see, more = {}) =>
   new MutationObserver(see).observe(element, { childList: true, subtree: true, ...more });
 
@@ -58,12 +60,14 @@ spy.outside = () =>
 spy.misfits = () => {
   const { scrollHeight, scrollWidth } = document.documentElement;
   const [art, text] = all("#player .art, #player .text").map((it) => it.getBoundingClientRect());
+  const meet = (one, other) => one.right > other.left && one.bottom > other.top && one.top < other.bottom;
   const isLost = (it) => getComputedStyle(it).overflow === "hidden" && !it.title;
   return Object.entries({
     scrolls: scrollHeight > innerHeight || scrollWidth > innerWidth,
-    overlaps: art.right > text.left && art.bottom > text.top,
+    overlaps: meet(art, text),
     outside: Math.min(art.top, text.top) < 10 || text.bottom > innerHeight - 10,
     unreadable: all("h1, .by, .source").some(isLost), // not even with a pointer
+    covered: all("header, footer").some((it) => meet(it.getBoundingClientRect(), text)),
   }).filter(([, isSo]) => isSo);
 };
 
@@ -136,5 +140,5 @@ spy.growOld = () => {
     [Promise, "allSettled", "any", "try", "withResolvers"],
     [String.prototype, "at", "matchAll", "replaceAll"],
     [window, "navigation", "scheduler", "structuredClone", "ResizeObserver"],
-  ]) for (const name of names) delete owner[name];
+  ]) for (const name of names) Object.defineProperty(owner, name, { value: undefined });
 };

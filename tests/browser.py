@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
@@ -20,50 +21,33 @@ from playwright.sync_api import (
     TimeoutError,
     expect,
 )
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import ThreadedWSGIServer
 
 from problems import Problem
 from stand_in import StandIn
+from stand_in.server import Connection
 from tests.conftest import Clock, MakeApp
 
 SPY = Path(__file__).with_suffix(".js").read_text("utf-8")
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
 LONG = 150  # seconds; after that the app asks Spotify again, whatever it knows
+expect.set_options(timeout=10_000)  # as for everything else in a Visitor
 
 
-class Connection(WSGIRequestHandler):
-    """A connection that stays open, and says nothing in any log."""
+@contextmanager
+def reachable(make_app: MakeApp) -> Iterator[Flask]:
+    """Give an app that browsers can reach. At /problem/<name> it has that problem."""
+    with ThreadedWSGIServer("127.0.0.1", 0, Flask(__name__), Connection) as server:
+        uri = f"http://127.0.0.1:{server.port}/callback"
+        server.app = app = make_app(redirect_uri=uri, port=server.port)
+        app.add_url_rule("/problem/<name>", view_func=have_problem)
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield app
+        server.shutdown()
 
-    protocol_version = "HTTP/1.1"
 
-    def log_request(self, *args: Any, **kwargs: Any) -> None:
-        """Log nothing."""
-
-
-class Site:
-    """An app that browsers can reach. At /problem/<name> it has that problem."""
-
-    def __init__(self, make_app: MakeApp) -> None:
-        to_come = Flask(__name__)
-        self._server = make_server(
-            "127.0.0.1", 0, to_come, threaded=True, request_handler=Connection
-        )
-        port = self._server.port
-        self.origin = f"http://127.0.0.1:{port}"
-        self.app = make_app(redirect_uri=f"{self.origin}/callback", port=port)
-        self.app.add_url_rule("/problem/<name>", view_func=self.problem)
-        self._server.app = self.app
-
-    def problem(self, name: str) -> str:
-        raise Problem(name, 7)
-
-    def __enter__(self) -> Site:
-        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+def have_problem(name: str) -> str:
+    raise Problem(name, 7)
 
 
 class Visitor:
@@ -73,9 +57,9 @@ class Visitor:
     """
 
     def __init__(
-        self, context: BrowserContext, site: Site, spotify: StandIn, clock: Clock
+        self, context: BrowserContext, site: Flask, spotify: StandIn, clock: Clock
     ) -> None:
-        self.context, self.origin = context, site.origin
+        self.context, self.origin = context, str(site.jinja_env.globals["origin"])
         self.spotify, self.clock = spotify, clock
         context.set_default_timeout(10_000)
         context.add_init_script(f"{{{SPY}}}")

@@ -6,13 +6,13 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import product
-from math import ceil
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import esprima
 import pytest
+from flask import Flask
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -22,25 +22,21 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from app import create_app
-from config import DEMO_CLIENT_ID, Config
-from player import Current
 from problems import KINDS
-from spotify.playback import Link, NowPlaying
 from stand_in import StandIn
 from stand_in.failures import answer
 from tests.browser import (
-    Site,
     Visitor,
     box,
     flaws,
+    have_problem,
     heading,
     is_logged_out,
+    reachable,
     shows,
     style,
 )
 from tests.conftest import Clock, MakeApp, needs
-from web import pages
 
 # Werkzeug leaves a file open when a page that it belongs to is left.
 LEFT = "ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"
@@ -113,14 +109,14 @@ def kiosk(
 
 
 @pytest.fixture
-def site(make_app: MakeApp) -> Iterator[Site]:
-    with Site(make_app) as site:
+def site(make_app: MakeApp) -> Iterator[Flask]:
+    with reachable(make_app) as site:
         yield site
 
 
 @pytest.fixture
 def visitor(
-    request: pytest.FixtureRequest, site: Site, spotify: StandIn, clock: Clock
+    request: pytest.FixtureRequest, site: Flask, spotify: StandIn, clock: Clock
 ) -> Iterator[Visitor]:
     """Somebody with a window; or, in tests that ask for it, in front of a kiosk."""
     if "kiosk" in request.fixturenames:
@@ -133,12 +129,6 @@ def visitor(
     yield visitor
     context.close()
     assert visitor.complaints == []
-
-
-def answer_with(visitor: Visitor, path: str, html: str, status: int = 200) -> None:
-    """Let this be what comes from a path."""
-    told: dict[str, Any] = {"content_type": "text/html; charset=utf-8", "body": html}
-    visitor.context.route(f"**{path}", lambda it: it.fulfill(status=status, **told))
 
 
 # ---- The journey
@@ -165,9 +155,7 @@ def test_journey_from_localhost(visitor: Visitor, javascript: bool) -> None:
     expect(cover).to_have_js_property("naturalWidth", 640)
     button = page.get_by_role("button", name="Full screen")
     expect(button).to_have_count(int(javascript))
-    wait = page.locator("#player").get_attribute("data-poll-after-ms")
-    seconds = max(5, ceil(int(wait or 0) / 1000))
-    refresh = page.locator(f"meta[http-equiv=refresh][content='{seconds}']")
+    refresh = page.locator("meta[http-equiv=refresh]")
     expect(refresh).to_have_count(int(not javascript))
     words = "Without JavaScript, this page reloads by itself."
     expect(page.locator("noscript p")).to_have_text([] if javascript else [words])
@@ -178,16 +166,13 @@ def test_journey_from_localhost(visitor: Visitor, javascript: bool) -> None:
 
 def test_way_back_after_log_out_shows_nobody(visitor: Visitor) -> None:
     visitor.context.clock.resume()
-    page, other = visitor.meets("track"), visitor.context.new_page()
-    visitor.open("/missing")
-    other.goto(visitor.origin)
-    other.get_by_role("button", name="Log out").click()
-    is_logged_out(other)
-    for tab in (other, page):
-        # Page.go_back waits for a load, and a page that was kept has none.
-        tab.evaluate("window.left = true; setTimeout(() => history.back())")
-        tab.wait_for_function("!window.left")
-        is_logged_out(tab)
+    page = visitor.meets("track")
+    page.get_by_role("button", name="Log out").click()
+    is_logged_out(page)
+    # Page.go_back waits for a load, and a page that was kept has none.
+    page.evaluate("window.left = true; setTimeout(() => history.back())")
+    page.wait_for_function("!window.left")
+    is_logged_out(page)
 
 
 def test_tab_starts_anew_when_somebody_else_logs_in(visitor: Visitor) -> None:
@@ -215,21 +200,14 @@ def test_ended_login_says_why_and_leads_on(visitor: Visitor) -> None:
     assert len(visitor.asked) == asked
 
 
-@with_and_without_javascript
-def test_problem_that_passes_asks_again_by_itself(
-    visitor: Visitor, site: Site, javascript: bool
-) -> None:
-    views = site.app.view_functions
-    main, views["main"] = views["main"], lambda: site.problem("unavailable")
+def test_passing_problem_asks_again_by_itself(visitor: Visitor, site: Flask) -> None:
+    views = site.view_functions
+    main, views["main"] = views["main"], lambda: have_problem("unavailable")
     page = visitor.open()
     expect(heading(page)).to_have_text(KINDS["unavailable"].message)
     views["main"] = main
-    if javascript:
-        page.clock.run_for(11_500)
-        is_logged_out(page)
-    else:
-        refresh = page.locator("meta[http-equiv=refresh]")
-        expect(refresh).to_have_attribute("content", re.compile("^1[01]$"))
+    page.clock.run_for(11_500)
+    is_logged_out(page)
 
 
 # ---- Alive without a reload
@@ -239,31 +217,23 @@ def test_every_state_arrives_live_fits_320_px_and_passes_axe(visitor: Visitor) -
     page = visitor.meets("nothing")
     page.set_viewport_size({"width": 320, "height": 640})
     page.evaluate("window.loaded = 'once'")
-    for number, (what, state, title) in enumerate([*PLAYS, *reversed(PLAYS)]):
+    for what, state, title in PLAYS:
         visitor.hears(what, state, title)
         mark = {"playing": "", "paused": "⏸ "}.get(state)
         tab = re.compile(f"^{mark}{re.escape(title)} \N{EN DASH} ")
         expect(page).to_have_title("Now Playing" if mark is None else tab)
-        assert number >= len(PLAYS) or flaws(page) == [], what
-    assert page.evaluate("window.loaded") == "once"
-
-
-def test_long_titles_and_trouble_fit_320_px_and_pass_axe(visitor: Visitor) -> None:
-    page = visitor.meets("nothing")
-    page.set_viewport_size({"width": 320, "height": 640})
-    arabic = "مرحبا بالعالم " * 20
-    for title, direction in (("W" * 60, "ltr"), ("x" * 5_000, "ltr"), (arabic, "rtl")):
-        named = visitor.track(name=title, artist=title, album=title, explicit=True)
-        visitor.hears(named)
-        expect(heading(page)).to_contain_text(title[:60].strip())
-        expect(heading(page)).to_have_css("direction", direction)
-        assert flaws(page) == [], title
+        assert page.evaluate("spy.drawn()"), what
+        assert flaws(page) == [], what
+    visitor.hears(visitor.track(name="W" * 60, artist="x" * 5_000, explicit=True))
+    expect(heading(page)).to_have_text("W" * 60)
+    assert flaws(page) == []
     for how, state in FAILS:
         visitor.hears("nothing", "nothing", NOTHING)
         visitor.spotify.fail("player", how, 1)
         visitor.hears("nothing")  # there is no track that could stay
         shows(page, state, KINDS[state].message)
         assert flaws(page) == [], state
+    assert page.evaluate("window.loaded") == "once"
 
 
 def test_pages_on_the_way_fit_320_px_and_pass_axe(visitor: Visitor) -> None:
@@ -276,26 +246,17 @@ def test_pages_on_the_way_fit_320_px_and_pass_axe(visitor: Visitor) -> None:
     page.get_by_role("button", name="Cancel").click()
     expect(heading(page)).to_have_text(KINDS["cancelled"].message)
     expect(page.get_by_role("link", name="Log in with Spotify")).to_be_visible()
-    for name in ("cancelled", "wrong_host", "client_refused", "login_later"):
+    for name in ("client_refused", "login_later", "wrong_host"):
         visitor.open(f"/problem/{name}")
         expect(heading(page)).to_have_text(KINDS[name].message)
         assert flaws(page) == [], name
-    for path in ("/switches", "/authorize?client_id=somebody"):
-        page.goto(visitor.spotify.url + path)
-        assert flaws(page) == [], path
-
-
-def test_problem_pages_lead_on(visitor: Visitor) -> None:
-    page = visitor.open("/problem/wrong_host")
     assert visitor.origin in page.locator("main").inner_text()
     expect(page.locator("main a")).to_have_count(0)  # it would lead to this device
     visitor.open("/missing")
     expect(page.locator("main a")).to_have_text("Go to the main page")
-    assert page.locator("main").inner_text().count("main page") == 1
-    visitor.meets("track")
-    visitor.open("/problem/invalid_state")
-    expect(page.get_by_text("Invalid state!")).to_be_visible()
-    expect(page.get_by_text("You’re logged in all the same.")).to_be_visible()
+    for path in ("/switches", "/authorize?client_id=somebody"):
+        page.goto(visitor.spotify.url + path)
+        assert flaws(page) == [], path
 
 
 def test_trouble_leaves_the_last_track(visitor: Visitor) -> None:
@@ -318,16 +279,12 @@ def test_trouble_leaves_the_last_track(visitor: Visitor) -> None:
     shows(page, "playing", TITLE)
 
 
-@pytest.mark.parametrize("hours", [4, 13])
-def test_long_waits_are_said_as_far_as_they_are_known(
-    visitor: Visitor, hours: int
-) -> None:
+def test_long_waits_end_at_a_time_of_day(visitor: Visitor) -> None:
     page = visitor.meets("nothing")
-    wait = f"Retry-After: {hours * 3600}"
-    visitor.spotify.fail("player", answer(429, {}, "Connection: close", wait))
+    wait = answer(429, {}, "Connection: close", "Retry-After: 14400")
+    visitor.spotify.fail("player", wait)
     visitor.hears("nothing", "rate_limited", KINDS["rate_limited"].message)
-    words = r"at \d" if hours == 4 else "in more than five hours[.]"
-    expect(page.locator(".lead")).to_contain_text(re.compile(words))
+    expect(page.locator(".lead")).to_contain_text(re.compile(r"at \d"))
 
 
 def test_who_looks_gets_the_truth_at_once(visitor: Visitor) -> None:
@@ -370,18 +327,14 @@ def test_hidden_tab_sends_nothing(visitor: Visitor) -> None:
 
 
 def test_only_what_changed_is_touched(visitor: Visitor) -> None:
-    page, select = visitor.meets("track"), "getSelection().selectAllChildren"
+    page, player = visitor.meets("track"), visitor.page.locator("#player")
     page.evaluate("spy.countRepaints()")
     visitor.hears(visitor.track(progress_ms=5_000))
-    player = page.locator("#player")
     expect(player).to_have_attribute("data-progress-ms", "5000")
     visitor.hears(visitor.track(is_playing=False), "paused", TITLE)
     assert page.evaluate("spy.repaints") == 0
-
-    page.evaluate(f"{select}(document.querySelector('.source a'))")
     page.get_by_role("link", name="The Tidewater Clerks").focus()
     visitor.hears(visitor.track(name="Another", artist="Ann"), "playing", "Another")
-    assert page.evaluate("`${getSelection()}`") == "Minutes of the Last Meeting"
     expect(page.get_by_role("link", name="Ann")).to_be_focused()
     visitor.hears("nothing", "nothing", NOTHING)  # and so no link
     expect(player).to_be_focused()
@@ -404,6 +357,22 @@ def test_progress_runs_on_and_ends(visitor: Visitor) -> None:
     expect(elapsed).to_have_text("0:26")
 
 
+def test_untouched_page_makes_the_calls_of_the_table(visitor: Visitor) -> None:
+    page, player = visitor.meets("paused"), visitor.page.locator("#player")
+    waits: list[int] = []
+    while sum(waits) < 600_000:
+        waits.append(int(player.get_attribute("data-poll-after-ms") or 0))
+        visitor.clock.advance(waits[-1] / 1000)
+        with page.expect_response("**/now-playing") as answered:
+            page.clock.fast_forward(waits[-1])
+        (wait,) = re.findall(r'data-poll-after-ms="(\d+)"', answered.value.text())
+        expect(player).to_have_attribute("data-poll-after-ms", wait)
+    # After 0, 15, 30, 60, 120 s and so on, or up to 8 % later
+    assert len(waits) in (11, 12)
+    assert visitor.spotify.count("player") == 1 + len(waits)
+    assert {*visitor.asked} == {None}  # nobody looked
+
+
 def test_a_day_left_open_leaves_nothing_behind(visitor: Visitor) -> None:
     page = visitor.meets("track")
     page.emulate_media(reduced_motion="reduce")
@@ -412,14 +381,13 @@ def test_a_day_left_open_leaves_nothing_behind(visitor: Visitor) -> None:
     inside.send("Performance.enable")
     sizes = []
     for number in range(1, 73):  # times 20 minutes
-        what, *shown = PLAYS[number % 3]
-        visitor.hears(what, *shown, after=1_200_000)
+        visitor.hears(*PLAYS[number % 3], after=1_200_000)
         page.mouse.move(number, 9)
         if number % 24 == 0:
             inside.send("HeapProfiler.collectGarbage")
             found = inside.send("Performance.getMetrics")["metrics"]
             metrics = {it["name"]: it["value"] for it in found}
-            sizes.append([metrics["Nodes"], metrics["JSEventListeners"]])
+            sizes.append((metrics["Nodes"], metrics["JSEventListeners"]))
             assert page.evaluate("spy.timers.size") <= 5
     assert sizes[2][0] <= sizes[0][0] * 1.1
     assert sizes[2][1] <= sizes[0][1] + 3
@@ -439,11 +407,12 @@ def test_keyboard_is_enough(visitor: Visitor) -> None:
     tab_through("Now Playing", "Log in with Spotify")
     page.keyboard.press("Enter")
     expect(heading(page)).to_have_text("Log in to the app?")
+    page.wait_for_load_state()  # or its sheet may still be on the way
     tab_through("", "Agree")  # after the choice of a person
     page.keyboard.press("Enter")
     shows(page, "playing", TITLE)
     expect(page.get_by_role("button", name="Full screen")).to_be_visible()
-    tab_through("Now Playing", "Full screenLeave full screen", "The Tidewater Clerks")
+    tab_through("Now Playing", "Full screen", "The Tidewater Clerks")
     tab_through("Minutes of the Last Meeting", "Listen on Spotify")
     user_id = page.locator("#user-id").inner_text()
     tab_through(user_id, "Remove access on Spotify", "Log out")
@@ -461,8 +430,8 @@ def test_full_screen_by_button_or_shift_f(visitor: Visitor) -> None:
     expect(full).to_have_count(0)
     page.keyboard.down("Shift")
     page.keyboard.down("F")
-    expect(full).to_have_count(1)
     page.keyboard.down("F")  # which a key held down does by itself
+    expect(full).to_have_count(1)
     page.clock.run_for(2_900)
     expect(root).not_to_have_class(idle)
     page.clock.run_for(100)
@@ -470,8 +439,6 @@ def test_full_screen_by_button_or_shift_f(visitor: Visitor) -> None:
     expect(root).to_have_css("cursor", "none")
     for selector in ("header", "footer"):
         expect(page.locator(selector)).to_have_css("opacity", "0")
-    for selector in ("h1", ".by", ".source", "progress", ".spotify"):
-        expect(page.locator(selector)).to_be_visible()
     page.mouse.move(50, 50)
     expect(root).not_to_have_class(idle)
     page.get_by_role("button", name="Leave full screen").click()
@@ -503,14 +470,11 @@ def test_busy_is_not_worth_a_word_unless_it_lasts(visitor: Visitor) -> None:
     page = visitor.meets("track")
     busy = page.locator("#server-lost").inner_html().replace("unreachable", "busy")
     busy = busy.replace("<section", '<section id="player" data-poll-after-ms="1000"')
-    answer_with(visitor, "/now-playing", busy, 503)
-    for wait in (8_000, 1_000):
+    page.route("**/now-playing", lambda it: it.fulfill(status=503, body=busy))
+    for state in ("playing", "playing", "busy"):
         with page.expect_response("**/now-playing"):
-            page.clock.run_for(wait)
-        shows(page, "playing", TITLE)
-    page.clock.run_for(1_000)
-    shows(page, "busy", TITLE)
-    expect(page.locator(".status")).to_be_visible()
+            page.clock.fast_forward(8_000)
+        shows(page, state, TITLE)
 
 
 # ---- Old browsers
@@ -546,12 +510,12 @@ def test_old_browsers_stay_current(visitor: Visitor) -> None:
 def test_page_reloads_where_its_scripts_do_not_run(visitor: Visitor) -> None:
     page = visitor.page
     broken = {"body": "a?.b.;", "content_type": "text/javascript"}
-    page.route("**/poll.js", lambda it: it.fulfill(**broken))
+    page.route("**/poll.js", lambda it: it.fulfill(**broken), times=1)
     visitor.meets("track")
     visitor.change("duet")
     page.clock.run_for(8_000)
     shows(page, "playing", DUET)
-    assert {*visitor.complaints} == {"Unexpected token ';'"}
+    assert visitor.complaints == ["Unexpected token ';'"]
     visitor.complaints.clear()
 
 
@@ -563,26 +527,27 @@ def test_full_screen_words_always_fit(visitor: Visitor) -> None:
     needs("Full screen", page.evaluate("document.fullscreenEnabled"))
     page.emulate_media(reduced_motion="reduce")
     page.keyboard.press("Shift+F")
+
+    def resize(width: int, height: int) -> None:
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function(f"innerWidth === {width} && innerHeight === {height}")
+        page.evaluate("dispatchEvent(new Event('resize'))")
+
     for number, title in enumerate(TITLES):
-        artist = (
-            "Ludwig van Beethoven, Anna Tomowa-Sintow, " * 3 if number % 2 else "Ann"
-        )
+        artist = "Ludwig van Beethoven, Anna Tomowa-Sintow, " * 3 if number % 2 else "A"
         named = visitor.track(name=title, artist=artist, album=title)
         visitor.hears(named, "playing", title.strip())
-        for width, height in SIZES:
-            page.set_viewport_size({"width": width, "height": height})
-            page.wait_for_function(
-                f"innerWidth === {width} && innerHeight === {height}"
-            )
-            page.evaluate("dispatchEvent(new Event('resize'))")
-            assert page.evaluate("spy.misfits()") == [], (title, width, height)
+        for size in SIZES:
+            resize(*size)
+            assert page.evaluate("spy.misfits()") == [], (title, size)
         visitor.hears(named)
         visitor.hears(named)  # the same again, after which nothing is measured
         assert page.evaluate("spy.misfits()") == [], title
-    page.set_viewport_size({"width": 1920, "height": 1080})
+    resize(768, 1024)
+    assert box(page, ".art")["width"] > 690
+    resize(1920, 1080)
     visitor.hears(visitor.track(name="X"), "playing", "X")
     assert float(style(heading(page), "fontSize")[:-2]) >= 0.115 * 1080
-    expect(page.locator(".label")).to_have_text("Playing")
     expect(page.locator(".label .playing")).to_be_hidden()
     visitor.hears("paused", "paused", "Escalator Waltz")
     expect(page.locator(".label .paused")).to_be_visible()
@@ -623,7 +588,6 @@ def test_kiosk_is_dark_and_goes_to_rest(
 
 def test_words_and_picture_change_together(visitor: Visitor) -> None:
     page, cover = visitor.meets("track"), visitor.page.locator(".art img")
-    glyph = page.locator(".art svg")
     page.evaluate("spy.watchTitle()")
     visitor.hears("duet", "playing", DUET)
     visitor.hears("duet", "playing", DUET)
@@ -631,23 +595,20 @@ def test_words_and_picture_change_together(visitor: Visitor) -> None:
     page.emulate_media(reduced_motion="reduce")
     visitor.hears("track", "playing", TITLE)
     assert page.evaluate("spy.fades") == 1  # of two changes
-    visitor.hears("duet", "playing", DUET)
     held: list[Route] = []
     page.route("**/art/*", lambda route: held.append(route))
     with page.expect_request("**/art/*"):
-        visitor.hears("episode", "playing", DUET)
+        visitor.hears("episode", "playing", TITLE)
     page.clock.run_for(1_500)  # and no longer
     shows(page, "playing", "Why Does the Fridge Hum at Night?")
     expect(cover).to_be_hidden()
-    expect(glyph).to_be_visible()
     for route in held:
         route.continue_()
     expect(cover).to_be_visible()
-    expect(glyph).to_be_hidden()
     page.route("**/art/*", lambda route: route.abort())
-    visitor.hears("track", "playing", TITLE)
+    visitor.hears("duet", "playing", DUET)
     expect(cover).to_be_hidden()
-    expect(glyph).to_be_visible()
+    expect(page.locator(".art svg")).to_be_visible()
 
 
 def test_colours_come_from_the_cover_where_it_can_be_read(visitor: Visitor) -> None:
@@ -660,9 +621,6 @@ def test_colours_come_from_the_cover_where_it_can_be_read(visitor: Visitor) -> N
     page.emulate_media(color_scheme="light")
     expect(body).to_have_css("background-color", re.compile(r"\(2\d\d, 2\d\d, 2"))
     page.emulate_media(color_scheme="dark")
-    expect(body).to_have_css("background-color", re.compile(r"\(\d\d, \d\d, \d"))
-    visitor.hears("local")
-    expect(body).to_have_css("background-color", own)
     locked = {"access-control-allow-origin": "http://elsewhere.example"}
     page.route("**/art/*", lambda it: it.fulfill(response=it.fetch(), headers=locked))
     with page.expect_console_message(lambda message: "blocked" in message.text):
@@ -688,39 +646,3 @@ def test_text_is_readable_whatever_the_cover(visitor: Visitor) -> None:
     found = page.evaluate("spy.worstContrasts", [script, covers, pairs])
     assert min(found[:6]) >= 4.5  # text
     assert min(found[6:]) >= 3  # lines, and the bar
-
-
-def test_page_is_in_line_and_large_where_there_is_room(visitor: Visitor) -> None:
-    page = visitor.meets("track")
-    page.set_viewport_size({"width": 1920, "height": 1080})
-    for selector, least in (("h1", 75), (".by", 40), (".source", 30), (".time", 30)):
-        assert float(style(page.locator(selector), "fontSize")[:-2]) >= least
-    page.set_viewport_size({"width": 768, "height": 1024})
-    names = (".brand", ".art", "h1", "progress", ".account")
-    assert len({box(page, name)["x"] for name in names}) == 1
-    assert page.evaluate("document.documentElement.scrollHeight") == 1024
-
-
-def test_demo_says_so_and_links_to_nothing_invented(visitor: Visitor) -> None:
-    ann = Link("Ann", "https://open.spotify.com/artist/1")
-    song = NowPlaying("playing", "track", TITLE, ann.url, by=(ann,), source=ann)
-    app = create_app(Config(DEMO_CLIENT_ID))
-    with app.test_request_context():
-        html = pages.main("x", Current(None, song, None, 0))
-    answer_with(visitor, "/preview", html)
-    page = visitor.open("/preview")
-    demo, button = box(page, ".demo"), box(page, "#fullscreen")
-    assert demo["y"] + demo["height"] + 8 <= button["y"]
-    assert "open.spotify.com" not in html
-    expect(page.locator(".spotify")).to_have_count(0)
-    expect(page.get_by_role("link", name="Choose what plays")).to_be_visible()
-
-
-def test_every_glyph_is_drawn(visitor: Visitor) -> None:
-    sprite = (STATIC / "glyphs.svg").read_text("utf-8")
-    others = "track episode chapter local playing paused nothing ad unknown trouble"
-    plain = "session_unknown session_ended login_later wrong_host bad_request"
-    drawn = {*KINDS, *others.split()} - {*plain.split()}
-    assert {*re.findall(' id="(.+?)"', sprite)} == drawn
-    page = visitor.meets("nothing")
-    page.wait_for_function("document.querySelector('.art use').getBBox().width > 9")

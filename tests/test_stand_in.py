@@ -195,5 +195,6 @@ def test_demo_needs_only_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
         (there,) = re.findall(r'action="(\S+)"', consent)
         page = visit(there, **dict(fields, decision="agree"))
         assert "Second-Best Umbrella" in page
+        assert "open.spotify.com" not in page  # what is invented is not there
         assert "JFIF" in visit(*re.findall(r'src="(\S+\.jpg)"', page))
         server.shutdown()

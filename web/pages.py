@@ -4,7 +4,6 @@ import hashlib
 import logging
 import re
 from bisect import bisect_left
-from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from flask import (
     request,
     session,
 )
+from flask.typing import ResponseReturnValue, ResponseValue
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
@@ -34,9 +34,7 @@ from . import security
 
 STATIC = Path(__file__).parent.parent / "static"
 STATIC_SECONDS = 31_536_000  # the address of static files changes with their content
-RELOAD_MS = 15_000  # where a problem passes, but does not say when
 HTTP_PROBLEMS = {404: "not_found", 405: "method_not_allowed", 500: "server_error"}
-LOGIN_PROBLEMS = ("cancelled", "login_failed", "code_refused", "invalid_state")
 LENGTHS = (16, 32, 64, 120)  # of titles, in columns: sizes without JavaScript
 
 GLYPH = Markup('<svg viewBox="0 0 48 48" aria-hidden="true"><use href="{}#{}"/></svg>')
@@ -66,18 +64,23 @@ def init_app(app: Flask, config: Config) -> None:
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = STATIC_SECONDS
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_error)
+    names = re.findall(r' id="(\w+)"', (STATIC / "glyphs.svg").read_text("utf-8"))
+    glyphs = {it: GLYPH.format(f"{app.static_url_path}/glyphs.svg", it) for it in names}
     # Jinja evaluates a filter of a constant once, when it compiles the template.
-    glyph = _glyph_filter(f"{app.static_url_path}/glyphs.svg")
-    app.jinja_env.filters.update(glyph=glyph, clock=_clock)
+    app.jinja_env.filters.update(
+        clock=_clock,
+        glyph=lambda name, other="trouble": glyphs.get(name) or glyphs[other],
+        static=lambda name: Markup(f"{app.static_url_path}/{name}"),
+    )
     origin = urlsplit(config.origin)
     app.jinja_env.globals.update(
         dashboard=DASHBOARD,
         demo=config.demo,
         is_local=is_local(origin),
+        login_words=f"Log in {'to the demo' if config.demo else 'with Spotify'}",
         origin=config.origin,
         port=port_of(origin),
         redirect_uri=config.redirect_uri,
-        static=Markup(app.static_url_path),
     )
 
 
@@ -138,8 +141,7 @@ def _view(current: Current) -> View:
     name = " – ".join(filter(None, [now.title, ", ".join(it.name for it in now.by)]))
     tab_title = f"⏸ {name}" if now.state == "paused" else name
     # Chinese, Japanese and Korean letters are as wide as two others.
-    wide = [letter for letter in now.title if east_asian_width(letter) in "WF"]
-    columns = len(now.title) + len(wide)
+    columns = sum(1 + (east_asian_width(letter) in "WF") for letter in now.title)
     return View(now.state, wait, name, tab_title, now, bisect_left(LENGTHS, columns))
 
 
@@ -154,50 +156,33 @@ def _wants_html() -> bool:
     return best == "text/html"
 
 
-def _problem(problem: Problem) -> Response:
+def _problem(problem: Problem) -> ResponseReturnValue:
     if problem.name == "invalid_state":
         log.warning("login refused: invalid state")
+    wait = problem.poll_after_ms
+    body: ResponseValue
     if request.endpoint != "now_playing":
-        response = make_response(_problem_page(problem))
+        seconds = _reload_seconds(wait) if request.endpoint == "main" else 0
+        body = render_template("problem.html", problem=problem, reload_seconds=seconds)
     elif _wants_html():
-        view = View(problem.error, problem.poll_after_ms, problem=problem)
-        response = make_response(_player(view, session.get("user")))
+        body = _player(View(problem.error, wait, problem=problem), session.get("user"))
     else:
-        response = jsonify(
-            error=problem.error,
-            message=f"{problem.message} {problem.advice}".strip(),
-            poll_after_ms=problem.poll_after_ms,
-        )
-    response.status_code = problem.status
-    if problem.retry_after:
-        response.headers["Retry-After"] = str(problem.retry_after)
-    return response
-
-
-def _problem_page(problem: Problem) -> str:
-    passes = request.endpoint == "main" and problem.status in (502, 503)
-    return render_template(
-        "problem.html",
-        problem=problem,
-        is_logged_in="user" in session,
-        offers_login=problem.name in LOGIN_PROBLEMS,
-        reload_seconds=_reload_seconds(problem.poll_after_ms or RELOAD_MS) * passes,
+        message = f"{problem.message} {problem.advice}".strip()
+        body = {"error": problem.error, "message": message, "poll_after_ms": wait}
+    retry_after = problem.retry_after
+    return (
+        body,
+        problem.status,
+        {"Retry-After": str(retry_after)} if retry_after else {},
     )
 
 
-def _http_error(error: HTTPException) -> Response:
-    response = _problem(Problem(HTTP_PROBLEMS.get(error.code or 0, "bad_request")))
-    response.status_code = error.code or 500
-    allow = [value for name, value in error.get_headers() if name == "Allow"]
-    response.headers.extend(("Allow", value) for value in allow)
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    code = error.code or 500
+    response = make_response(_problem(Problem(HTTP_PROBLEMS.get(code, "bad_request"))))
+    response.status_code = code
+    response.headers.extend(it for it in error.get_headers() if it[0] == "Allow")
     return response
-
-
-def _glyph_filter(url: str) -> Callable[..., Markup]:
-    """Return a function that draws a glyph by its name, or else another."""
-    sprite = (STATIC / "glyphs.svg").read_text("utf-8")
-    glyphs = {it: GLYPH.format(url, it) for it in re.findall(r'id="(\w+)"', sprite)}
-    return lambda name, otherwise="trouble": glyphs.get(name) or glyphs[otherwise]
 
 
 def _clock(ms: int) -> str:
