@@ -132,7 +132,7 @@ def test_connection_that_has_gone_silent_is_not_used_again(
     make_app: MakeApp, tls: TlsSpotify, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One visit hears of it, and none after, whoever it is."""
-    monkeypatch.setattr("spotify.sender.CALL_SECONDS", 0.5)
+    monkeypatch.setattr("spotify.sender.CALL_SECONDS", 1.0)
     robin = visitor(make_app, tls)
     mika = robin.twin()
     robin.log_in("robin")

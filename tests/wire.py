@@ -31,8 +31,8 @@ def zipped(body: bytes) -> bytes:
     return sized(body, b"Content-Encoding: gzip")
 
 
-def dripping(start: bytes, drop: bytes, end: bytes = b"") -> Failure:
-    """Make an answer that is never idle, and fine in the end: far too late."""
+def dripping(start: bytes, drop: bytes) -> Failure:
+    """Make an answer that is never idle."""
 
     def drip(connection: socket, healed: Event) -> None:
         connection.sendall(start)
@@ -40,7 +40,6 @@ def dripping(start: bytes, drop: bytes, end: bytes = b"") -> Failure:
             connection.sendall(drop)
             if healed.wait(0.02):
                 return
-        connection.sendall(end)
 
     return drip
 
@@ -54,35 +53,19 @@ def endless(start: bytes, more: bytes) -> Failure:
     return pour
 
 
-GZIP = gzip.compress(PLAYS)
 ODD: dict[str, Failure] = {  # and none of it is an answer
-    "truncated": raw(b"Content-Length: 500"),
-    "chunks cut": raw(b"Transfer-Encoding: chunked", body=b"5\r\n{}"),
-    "gzip that is none": zipped(PLAYS),
-    "gzip cut": zipped(GZIP[:-20]),
-    "gzip cut in its header": zipped(GZIP[:9]),
+    "gzip cut in its header": zipped(gzip.compress(PLAYS)[:9]),
     "gzip bomb": zipped(gzip.compress(PLAYS + b" " * 20_000_000, 1)),
-    "gzip, then more than a lot": zipped(GZIP + b" " * 1_000_000),
-    "gzip of nothing, for ever": endless(
-        raw(b"Content-Encoding: gzip", body=GZIP[:10]), b"\0\0\0\xff\xff" * 800
-    ),
-    "brotli": sized(PLAYS, b"Content-Encoding: br"),
-    "too large": sized(PLAYS + b" " * 1_000_000),
     "too large without a length": raw(body=PLAYS + b" " * 1_000_000),
     "status 99": b"HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n",
-    "switching protocols": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
-    "header with a NUL": raw(b"X: a\0b", b"Content-Length: 0"),
     "headers endless": endless(OK, b"X-More: " + b"a" * 999 + b"\r\n"),
-    "no answer": b"",
     "deep list": sized(b"[" * 200_000),
     "bad UTF-8": sized(b'{"item": {"name": "\xff\xfe\xed\xa0\x80"}}'),
     "blanks": sized(b" \n "),
-    "NaN": sized(b"NaN"),
 }
 SLOW: dict[str, Failure | str] = {  # only a deadline ends these
     "hang": "hang",
     "body drips": dripping(raw(b"Content-Length: 900", body=PLAYS), b" "),
-    "headers drip": dripping(OK, b"X-More: a\r\n", b"\r\n" + PLAYS),
 }
 
 
