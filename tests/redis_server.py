@@ -55,8 +55,8 @@ class RedisServer:
 class RedisProxy(LocalServer):
     """Passes commands on to the Redis at the port.
 
-    fault: what happens, until healed, when a refreshed token is saved: "drop" (the
-    connection), "lose" (the answer), "refuse", or "freeze".
+    fault: what happens, until healed, when a refreshed token is saved: "lose" (the
+    answer, with the connection), "refuse", or "freeze".
     """
 
     request_queue_size = 128  # as Redis has it
@@ -85,8 +85,6 @@ class _Connection(BaseRequestHandler):
                     self.server.saves.release()
                 if fault == "freeze":
                     self.server.healed.wait()
-                if fault == "drop":
-                    return
                 if fault == "refuse":
                     self.request.sendall(b"-OOM command not allowed\r\n")
                     continue
