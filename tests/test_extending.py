@@ -61,9 +61,3 @@ def run(home: Path, *command: str) -> str:
 def test_new_app_passes_its_own_tests_and_those_that_stay(followed: Path) -> None:
     command = re.findall(r"^```sh\n\.venv/bin/(.+)\n```", PAGE, re.M)[-1].split()
     assert " passed" in run(followed, *command, "-n", "0", "-m", "not slow")
-
-
-@pytest.mark.slow
-def test_new_app_is_as_tidy_as_this_one(followed: Path) -> None:
-    run(followed, "ruff", "check", "app.py", "stand_in", "tests/test_top_five.py")
-    run(followed, "ruff", "format", "--check", "app.py", "stand_in")
