@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from random import Random
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,7 +14,7 @@ from flask import Flask, abort
 from werkzeug.test import TestResponse
 
 from stand_in import StandIn
-from tests.conftest import ORIGIN, SECRET, Browser, MakeApp
+from tests.conftest import ORIGIN, SECRET, Browser, MakeApp, people
 
 HOST = "127.0.0.1:5000"
 
@@ -232,3 +233,42 @@ def test_probes_answer_any_host_and_tell_nothing(app: Flask) -> None:
             answer = ask(app, "GET", path, host)
             assert (answer.status_code, answer.text) == (200, word)
             assert "Set-Cookie" not in answer.headers
+
+
+# ---- Thousands of random requests
+
+PATHS = "/ /login /callback /logout /now-playing /healthz /readyz /static/ * /x"
+BITS = "/ // .. % %00 \\ \0 %0d%0a ? & = [] ' < {{7*7}} \xff \xed\xa0\x80 state"
+METHODS = "GET " * 9 + "HEAD OPTIONS POST DELETE FOO"
+NAMES = """ACCEPT CACHE_CONTROL ORIGIN REFERER RANGE IF_RANGE IF_NONE_MATCH COOKIE
+    SEC_FETCH_SITE SEC_FETCH_DEST SEC_PURPOSE TRANSFER_ENCODING AUTHORIZATION"""
+VALUES = f"""text/html */*;q=x bytes=9-1 W/ document cross-site prefetch chunked
+    http://[ {ORIGIN} now_playing=e30. now_playing=..;now_playing=x"""
+
+
+@pytest.mark.slow
+def test_random_requests_break_nothing(
+    app: Flask, browser: Browser, spotify: StandIn
+) -> None:
+    """No 5xx, no session, no call to Spotify, and the witness stays logged in."""
+    browser.log_in()
+    spotify.forget()
+    random, words = Random(4), (PATHS, BITS, METHODS, NAMES, VALUES)
+    paths, bits, methods, names, values = map(str.split, words)
+
+    def text(*starts: str) -> str:
+        ends = random.choices(bits, k=random.choice((0, 0, 3)))
+        return random.choice(starts) + "".join(ends)
+
+    statuses = set()
+    for _ in range(3_000):
+        some = random.choices(names, k=random.randrange(4))
+        more = {f"HTTP_{name}": random.choice(values) for name in some}
+        more["CONTENT_LENGTH"] = random.choice(("", "0", "1", "-1", "x", "9" * 30))
+        query = text("", "state=x&code=", "error=&state=")
+        answer = ask(app, random.choice(methods), text(*paths), HOST, query, **more)
+        assert answer.status_code < 500, (query, more)
+        statuses.add(answer.status_code)
+    assert {200, 303, 307, 400, 401, 403, 404, 405, 413} <= statuses
+    assert (spotify.calls, people(app)) == ([], 1)
+    assert browser.user_id

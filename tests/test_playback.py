@@ -12,7 +12,9 @@ from markupsafe import escape
 
 from spotify.playback import read
 from stand_in import StandIn
+from stand_in.failures import answer
 from tests.conftest import Browser, Clock, shown
+from tests.wire import CLOSE
 
 Payload = dict[str, Any]
 
@@ -207,8 +209,11 @@ TEXTS += ["a\0b", "a\ud800b"]
 def test_hostile_text_is_shown_as_text(
     browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """As a title, in links and without one, and as a kind."""
+    """As the account's, a title, in links and without one, and as a kind."""
+    profile = answer(200, {"display_name": MARKUP, "id": MARKUP}, CLOSE)
+    spotify.fail("profile", profile)
     browser.log_in()
+    assert browser.get("/").text.count(str(escape(MARKUP))) == 2
     for text in TEXTS:
         seen = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
         people, plain = [thing("show", text)], {"name": text}

@@ -93,13 +93,6 @@ def test_login_is_refused_with_the_reason(spotify: StandIn) -> None:
         assert (page.status_code, words in page.text) == (400, True)
 
 
-def test_consent_leads_back_with_a_code_or_without(spotify: StandIn) -> None:
-    for decision, name in (("cancel", "error"), ("agree", "code")):
-        back = post(spotify, "/authorize", AUTHORIZE | {"decision": decision}).location
-        assert back.startswith(f"{URI}?{name}=")
-        assert back.endswith("&state=a%2Bb%26c")
-
-
 def test_programme_plays_by_the_clock(spotify: StandIn, clock: Clock) -> None:
     heard = {"duet": "track", "explicit": "track", "encore": "track"}
     heard |= {"audiobook": "chapter", "idle": "nothing"}
@@ -115,17 +108,6 @@ def test_programme_plays_by_the_clock(spotify: StandIn, clock: Clock) -> None:
         clock.advance(1)
     people = ("robin", "mika", "ines")
     assert len({spotify.playing(person)["item"]["name"] for person in people}) == 3
-
-
-def test_switches_take_what_is_on_them_from_their_own_page(spotify: StandIn) -> None:
-    assert post(spotify, "/switches", {"token": "hang"}).status_code == 303
-    assert "<option selected>hang</option>" in get(spotify, "/switches").text
-    post(spotify, "/switches", {"token": "works"})
-    form = {"player": "hang"}
-    assert post(spotify, "/switches", form, Origin="https://x").status_code == 403
-    for form in ({"player": "no_such"}, {"nowhere": "hang"}, {"playing": "no_such"}):
-        assert post(spotify, "/switches", form).status_code == 400
-    assert spotify.failing == {}
 
 
 def test_demo_needs_only_one_port(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -93,30 +91,6 @@ def test_users_expire_after_thirty_idle_days_and_auths_after_ten_minutes(
     assert [auths.pop(key) for key in ("early", "late")] == [None, "2"]
     assert not users.replace("idle", FULL)
     assert [users.get(key) for key in keys] == [None, FULL, FULL, FULL]
-
-
-# ---- Dicts
-
-
-def test_the_least_recently_used_makes_room(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("store.memory.MOST_ENTRIES", 3)
-    users = opened(clock).users
-    for key in "012":
-        users.put(key, FULL)
-    users.get("0")
-    users.put("3", FULL)
-    assert [key for key in "0123" if users.get(key)] == ["0", "2", "3"]
-
-
-@pytest.mark.slow
-def test_without_redis_url_neither_redis_nor_cryptography_is_imported() -> None:
-    code = (
-        "import sys, app, config; app.create_app(config.Config(client_id='0' * 32));"
-        "sys.exit('redis' in sys.modules or 'cryptography' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # ---- Redis

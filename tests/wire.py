@@ -6,7 +6,7 @@ import gzip
 import json
 from contextlib import suppress
 from random import randrange
-from socket import SHUT_WR, create_connection, create_server, socket
+from socket import create_server
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Event, Semaphore, Thread
 
@@ -31,41 +31,14 @@ def zipped(body: bytes) -> bytes:
     return sized(body, b"Content-Encoding: gzip")
 
 
-def dripping(start: bytes, drop: bytes) -> Failure:
-    """Make an answer that is never idle."""
-
-    def drip(connection: socket, healed: Event) -> None:
-        connection.sendall(start)
-        for _ in range(500):
-            connection.sendall(drop)
-            if healed.wait(0.02):
-                return
-
-    return drip
-
-
-def endless(start: bytes, more: bytes) -> Failure:
-    def pour(connection: socket, healed: Event) -> None:
-        connection.sendall(start)
-        while not healed.is_set():
-            connection.sendall(more)
-
-    return pour
-
-
 ODD: dict[str, Failure] = {  # and none of it is an answer
     "gzip cut in its header": zipped(gzip.compress(PLAYS)[:9]),
     "gzip bomb": zipped(gzip.compress(PLAYS + b" " * 20_000_000, 1)),
     "too large without a length": raw(body=PLAYS + b" " * 1_000_000),
     "status 99": b"HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n",
-    "headers endless": endless(OK, b"X-More: " + b"a" * 999 + b"\r\n"),
     "deep list": sized(b"[" * 200_000),
     "bad UTF-8": sized(b'{"item": {"name": "\xff\xfe\xed\xa0\x80"}}'),
     "blanks": sized(b" \n "),
-}
-SLOW: dict[str, Failure | str] = {  # only a deadline ends these
-    "hang": "hang",
-    "body drips": dripping(raw(b"Content-Length: 900", body=PLAYS), b" "),
 }
 
 
@@ -90,23 +63,6 @@ class LocalServer(ThreadingTCPServer):
     def server_close(self) -> None:
         self.shutdown()
         super().server_close()
-
-
-class Forwarder(BaseRequestHandler):
-    """Passes a connection on to another port of this machine."""
-
-    port = 0
-
-    def handle(self) -> None:
-        with create_connection(("127.0.0.1", self.port)) as there:
-            Thread(target=self._pump, args=(there, self.request), daemon=True).start()
-            self._pump(self.request, there)
-
-    def _pump(self, source: socket, sink: socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65_536):
-                sink.sendall(data)
-            sink.shutdown(SHUT_WR)
 
 
 class hold:
