@@ -129,12 +129,8 @@ def test_large_requests_are_refused_on_any_route(app: Flask) -> None:
 
 def test_wrong_method_hears_the_right_ones(app: Flask) -> None:
     """405 says what is allowed (RFC 9110 §15.5.6), and not what was not."""
-    for method, path, allowed in (
-        ("POST", "/callback", "GET HEAD OPTIONS"),
-        ("HEAD", "/login", "GET OPTIONS"),
-        ("HEAD", "/logout", "GET OPTIONS POST"),
-    ):
-        answer = ask(app, method, path)
+    for path, allowed in (("/login", "GET OPTIONS"), ("/logout", "GET OPTIONS POST")):
+        answer = ask(app, "HEAD", path)
         assert answer.status_code == 405
         assert sorted(re.split(", *", answer.headers["Allow"])) == allowed.split()
 

@@ -126,16 +126,6 @@ def settings(spotify: StandIn) -> dict[str, str]:
     return {"SPOTIFY_CLIENT_ID": CLIENT_ID, **urls}
 
 
-@pytest.fixture(scope="module")
-def server(
-    spotify: StandIn, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """A small server that tests share, so they leave it as it is."""
-    folder = tmp_path_factory.mktemp("server")
-    with Server(folder, **settings(spotify), THREADS="4") as server:
-        yield server
-
-
 @pytest.fixture
 def start(tmp_path: Path, spotify: StandIn) -> Iterator[Start]:
     """Give a function that starts the app; command and settings can be given."""
@@ -166,7 +156,8 @@ def test_without_a_client_id_it_is_a_demo_that_says_so(
         assert b"Stand-in for Spotify" in page.read()
 
 
-def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(server: Server) -> None:
+def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(start: Start) -> None:
+    server = start()
     origin = f"http://127.0.0.1:{server.port}"
     assert server.says() == f"Open {origin}\n"
     assert server.says() == f"Redirect URI for {DASHBOARD}: {origin}/callback\n"
@@ -289,8 +280,9 @@ def test_file_of_logins_serves_one_process(start: Start, tmp_path: Path) -> None
 # ---- Many at once
 
 
-def test_a_crowd_waits_and_nobody_else(server: Server, spotify: StandIn) -> None:
+def test_a_crowd_waits_and_nobody_else(start: Start, spotify: StandIn) -> None:
     """While Spotify hangs, 4 may ask at once, and 12 wait for them."""
+    server = start(THREADS="4")
     people = [Browser(server.website, spotify) for _ in range(16)]
     for n, browser in enumerate(people):
         browser.log_in(f"person{n}")
@@ -334,7 +326,8 @@ WIRE = (  # request, header, status
 )
 
 
-def test_bytes_on_the_wire_get_a_plain_answer(server: Server) -> None:
+def test_bytes_on_the_wire_get_a_plain_answer(start: Start) -> None:
+    server = start()
     host = f"Host: 127.0.0.1:{server.port}\r\nConnection: close"
     for what, header, status in WIRE:
         sent = f"{what} HTTP/1.1\r\n{host}\r\n{header}\r\n\r\n"
