@@ -234,37 +234,26 @@ def test_probes_answer_any_host_and_tell_nothing(app: Flask) -> None:
 # ---- Thousands of random requests
 
 PATHS = "/ /login /callback /logout /now-playing /healthz /readyz /static/ * /x"
-BITS = "/ // .. % %00 \\ \0 %0d%0a ? & = [] ' < {{7*7}} \xff \xed\xa0\x80 state"
-METHODS = "GET " * 9 + "HEAD OPTIONS POST DELETE FOO"
-NAMES = """ACCEPT CACHE_CONTROL ORIGIN REFERER RANGE IF_RANGE IF_NONE_MATCH COOKIE
-    SEC_FETCH_SITE SEC_FETCH_DEST SEC_PURPOSE TRANSFER_ENCODING AUTHORIZATION"""
-VALUES = f"""text/html */*;q=x bytes=9-1 W/ document cross-site prefetch chunked
-    http://[ {ORIGIN} now_playing=e30. now_playing=..;now_playing=x"""
+BITS = "/ .. % %00 \\ \0 %0d%0a ? & = [] ' < {{7*7}} \xff \xed\xa0\x80 state bytes=9-1"
+NAMES = """CONTENT_LENGTH HTTP_ACCEPT HTTP_CACHE_CONTROL HTTP_ORIGIN HTTP_RANGE
+    HTTP_IF_RANGE HTTP_IF_NONE_MATCH HTTP_COOKIE HTTP_HOST HTTP_SEC_FETCH_SITE"""
 
 
 @pytest.mark.slow
-def test_random_requests_break_nothing(
-    app: Flask, browser: Browser, spotify: StandIn
-) -> None:
-    """No 5xx, no session, no call to Spotify, and the witness stays logged in."""
-    browser.log_in()
-    spotify.forget()
-    random, words = Random(4), (PATHS, BITS, METHODS, NAMES, VALUES)
-    paths, bits, methods, names, values = map(str.split, words)
+def test_random_requests_break_nothing(app: Flask, spotify: StandIn) -> None:
+    """No 5xx, no session, no call to Spotify."""
+    random, bits, names = Random(4), BITS.split(), NAMES.split()
 
-    def text(*starts: str) -> str:
-        ends = random.choices(bits, k=random.choice((0, 0, 3)))
-        return random.choice(starts) + "".join(ends)
+    def text(start: str) -> str:
+        return start + "".join(random.choices(bits, k=random.randrange(4)))
 
-    statuses = set()
     for _ in range(3_000):
-        some = random.choices(names, k=random.randrange(4))
-        more = {f"HTTP_{name}": random.choice(values) for name in some}
-        more["CONTENT_LENGTH"] = random.choice(("", "0", "1", "-1", "x", "9" * 30))
-        query = text("", "state=x&code=", "error=&state=")
-        answer = ask(app, random.choice(methods), text(*paths), HOST, query, **more)
-        assert answer.status_code < 500, (query, more)
-        statuses.add(answer.status_code)
-    assert {200, 303, 307, 400, 401, 403, 404, 405, 413} <= statuses
-    assert (spotify.calls, people(app)) == ([], 1)
-    assert browser.user_id
+        method, path = (
+            random.choice(("GET", "GET", "POST")),
+            random.choice(PATHS.split()),
+        )
+        some = random.choices(names, k=random.randrange(3))
+        sent = {"query": text("state=x&code="), **{name: text("") for name in some}}
+        answer = ask(app, method, text(path), **sent)
+        assert answer.status_code < 500, (method, path, sent)
+    assert (spotify.calls, people(app)) == ([], 0)
