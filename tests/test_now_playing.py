@@ -150,7 +150,7 @@ def test_nearing_the_daily_limit_slows_the_polls_but_no_look(
     [("profile", "rate_limited"), ("player", "quota_exceeded")],
 )
 def test_in_a_window_of_the_api_everybody_is_told_and_people_still_log_in(
-    endpoint: str, error: str, robin: Browser, clock: Clock
+    endpoint: str, error: str, robin: Browser, clock: Clock, caplog: Any
 ) -> None:
     """Nobody asks; those who come back do so spread over a second at least."""
     spotify, mika, ines = robin.spotify, robin.twin(), robin.twin()
@@ -169,6 +169,7 @@ def test_in_a_window_of_the_api_everybody_is_told_and_people_still_log_in(
         assert max(waits) - min(waits) > 100  # else once in 10**9 runs
         clock.advance(left - 1 or 1)
     assert endpoints(spotify) == ["token"]
+    assert ("the app's is 200 from now on" in caplog.text) == (endpoint == "player")
     assert robin.json()["state"] == mika.json()["state"] == "playing"
     assert "Inès Aldana" in ines.get("/").text
 
