@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from threading import Barrier
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -77,15 +78,17 @@ def test_logout_while_spotify_is_slow_does_not_wait_and_stays_logged_out(
     assert browser.json()["title"] == "Song of mika"
 
 
+@pytest.mark.parametrize(("fails", "served"), [(False, 6), (True, 1)])
 def test_crowd_of_one_person_leaves_room_for_others(
-    make_app: MakeApp, spotify: StandIn, monkeypatch: pytest.MonkeyPatch
+    fails: bool, served: int, make_app: MakeApp, spotify: StandIn, monkeypatch: Any
 ) -> None:
-    """Four of their tabs may wait; the rest is busy, others go on."""
+    """Four of their tabs may wait; the rest is busy, and who waited in vain, too."""
     monkeypatch.setattr("player.MOST_WAITING", 4)
     browser = Browser(make_app(threads=2), spotify)
     other = browser.twin()
     browser.log_in("robin")
     other.log_in("mika")
+    spotify.fail("player", "rate_limited", int(fails))
     with ThreadPoolExecutor(9) as pool, hold(spotify, "player") as held:
         visits = [pool.submit(browser.tab().json) for _ in range(8)]
         done = as_completed(visits, timeout=20)
@@ -93,7 +96,8 @@ def test_crowd_of_one_person_leaves_room_for_others(
         visits.append(pool.submit(other.json))
         assert held.arrived(2)
         held.release()
-        states = [visit.result().get("state") for visit in visits]
-    assert states.count("playing") == 6
-    assert [told["error"] for told in turned_away] == ["busy"] * 3
+        told = [visit.result() for visit in visits]
+    assert [it["error"] for it in turned_away] == ["busy"] * 3
+    assert [it.get("state") for it in told].count("playing") == served
+    assert [it.get("error") for it in told].count("busy") == 9 - served - fails
     assert spotify.count("player") == 2
