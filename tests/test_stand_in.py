@@ -70,6 +70,20 @@ def test_with_pkce_the_refresh_token_is_replaced(spotify: StandIn) -> None:
     assert ask_token(spotify, **second)["access_token"]
 
 
+def test_login_is_refused_with_the_reason(spotify: StandIn) -> None:
+    spotify.redirect_uris = [URI]
+    asked = PKCE | {"response_type": "code", "code_challenge_method": "S256"}
+    for name, value, words in (
+        ("client_id", "another", "Invalid client"),
+        ("redirect_uri", "http://localhost:5000/callback", "Insecure redirect URI"),
+        ("redirect_uri", f"{URI}/", "Invalid redirect URI"),
+        ("response_type", "token", "must be code"),
+        ("code_challenge_method", "plain", "must be S256"),
+    ):
+        assert spotify.refusal(asked | {name: value}).endswith(words)
+    assert not spotify.refusal(asked)
+
+
 def test_programme_plays_by_the_clock(spotify: StandIn, clock: Clock) -> None:
     heard = {"duet": "track", "explicit": "track", "encore": "track"}
     heard |= {"audiobook": "chapter", "idle": "nothing"}
