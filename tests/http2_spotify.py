@@ -36,8 +36,7 @@ class TlsSpotify(LocalServer):
     tricks: what to do at the next requests: "vanish" (end the connection without an
     answer), "go away" (end it after the answer), "never mind" (end it and say that the
     request was not looked at), "refuse" (the stream), "silent" (say no more after the
-    headers), "hang up" (when told to, without more ado), or bytes to send ahead of the
-    answer.
+    headers), "hang up" (when told to, without more ado).
     """
 
     def __init__(self, certificate: Path) -> None:
@@ -48,7 +47,7 @@ class TlsSpotify(LocalServer):
         self.accounts_url = f"https://127.0.0.1:{self.port}"
         self.api_url = f"{self.accounts_url}/v1"
         self.asked: list[Asked] = []
-        self.tricks: list[str | bytes] = []
+        self.tricks: list[str] = []
         self.hang_up, self.hung_up = Event(), Event()
 
     def grant(self, person: str, **_: str) -> str:
@@ -76,7 +75,7 @@ class _Connection(BaseRequestHandler):
             self._speak_http2() if http2 else self._speak_http1()
             self.tls.recv(65536)  # what libcurl sends after its request
 
-    def _hear(self, *request: Any) -> tuple[bytes, str | bytes]:
+    def _hear(self, *request: Any) -> tuple[bytes, str]:
         """Note a request; return the answer, and what to do instead."""
         asked, server = Asked(self.client_address[1], *request), self.server
         server.asked.append(asked)
@@ -89,15 +88,14 @@ class _Connection(BaseRequestHandler):
                 sent = {k.lower(): v for k, v in parse_headers(lines).items()}
                 form = lines.read(int(sent.get("content-length", 0))).decode()
                 body, trick = self._hear(*line[:2], sent, form)
-                if trick == "vanish":
+                if trick in ("vanish", "never mind"):
                     raise ConnectionAbortedError
-                ahead = trick if isinstance(trick, bytes) else b""
                 size = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-                self.tls.sendall(ahead + size + body)
+                self.tls.sendall(size + body)
 
     def _speak_http2(self) -> None:
         http2, silent = H2Connection(H2Configuration(False, "utf-8")), False
-        trick: str | bytes = ""
+        trick = ""
         http2.initiate_connection()
         self.tls.sendall(http2.data_to_send())
         while data := self.tls.recv(65536):
@@ -112,8 +110,6 @@ class _Connection(BaseRequestHandler):
                 if trick == "refuse":
                     http2.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
                     continue
-                if isinstance(trick, bytes):
-                    self.tls.sendall(http2.data_to_send() + trick)
                 if trick != "never mind":
                     http2.send_headers(stream, [(":status", "200")])
                     silent = trick == "silent"

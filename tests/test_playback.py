@@ -12,34 +12,25 @@ from markupsafe import escape
 
 from spotify.playback import read
 from stand_in import StandIn
+from stand_in.failures import answer
+from stand_in.server import PROGRAMME
 from tests.conftest import Browser, Clock, shown
+from tests.wire import CLOSE
 
 Payload = dict[str, Any]
 
 OPEN = "https://open.spotify.com"
-ART = "https://i.scdn.co/image"
+ART = "https://i.scdn.co"
+ANSWERS = json.loads(PROGRAMME.read_text("utf-8").replace("BASE", ART))
 
 
-def thing(kind: str, name: str, **more: Any) -> Payload:
-    """Return what all of Spotify's things have in common, and more."""
-    urls = {"external_urls": {"spotify": f"{OPEN}/{kind}/{kind}1"}}
-    return {"type": kind, "name": name, "uri": f"spotify:{kind}:1", **urls, **more}
-
-
-def pictures(*widths: int | None) -> list[Payload]:
-    return [{"url": f"{ART}/{w}", "width": w, "height": w} for w in widths]
-
-
-def player(item: Payload | None, kind: str = "", **more: Any) -> Payload:
-    return {
-        "timestamp": 1702851692462,
-        "context": thing("playlist", "Mix"),
-        "progress_ms": 134_749,
-        "item": item,
-        "currently_playing_type": kind or (item and item["type"]),
-        "is_playing": True,
-        **more,
-    }
+def plays(name: str, item: Payload | None = None, **more: Any) -> Any:
+    """Return an answer of the stand-in's programme, with such changes."""
+    answer = ANSWERS[name]["answer"]
+    if answer is None:
+        return None
+    answer = {"timestamp": 1_702_851_692_462, "progress_ms": 20_000, **answer, **more}
+    return answer | ({"item": answer["item"] | item} if item else {})
 
 
 def told(payload: Payload | None, art_origin: str | None = None) -> Payload:
@@ -49,122 +40,101 @@ def told(payload: Payload | None, art_origin: str | None = None) -> Payload:
     return now.as_json()
 
 
-ARTISTS = [thing("artist", "Odile Marsh"), thing("artist", "Halden & Rue")]
-ALBUM = thing("album", "Weather, Mostly", images=pictures(64, 640, 300))
-ALBUM |= {"release_date": "2019-05-13"}
-SONG = thing("track", "Second-Best Umbrella", explicit=True, duration_ms=245_581)
-SONG |= {"artists": ARTISTS, "album": ALBUM, "is_local": False}
-NO_WIDTHS = SONG | {"images": [{"url": f"{ART}/1"}, {"url": f"{ART}/2", "width": None}]}
-NO_IDS: Payload = {"uri": None, "external_urls": {}}
-FILE = SONG | NO_IDS | {"name": "Kitchen Demo", "is_local": True, "explicit": False}
-FILE |= {"uri": "spotify:local:The+Neighbours:Phone:Kitchen+Demo%2C+take+4:22"}
-FILE |= {"artists": [thing("artist", "The Neighbours") | NO_IDS]}
-FILE |= {"album": thing("album", "Recordings", images=[], release_date=None) | NO_IDS}
-FILE |= {"duration_ms": {"totalMilliseconds": 22_000}}
-UNTAGGED = dict(FILE, name="", artists=[{"name": ""}], album={"name": ""})
-COLONS = dict(UNTAGGED, uri="spotify:local:::Take+5:+The+End:22")
-SHOW = thing("show", "Kitchen Questions", images=pictures(None), total_episodes=9)
-EPISODE = thing("episode", "Why Does the Fridge Hum?", show=SHOW, duration_ms=1_800_000)
-EPISODE |= {"release_date": "2026-02-11", "images": pictures(320), "explicit": False}
-UNCOUNTED = dict(EPISODE, show=dict(SHOW, total_episodes=None))
-TRACKLIKE = dict(EPISODE, artists=[], album={"name": ""})
-LONELY = dict(EPISODE, show=None, images=None, explicit=None)
-EPISODE_OF_BOOK = dict(UNCOUNTED, release_date="0000", images=None)
-BOOK = thing("audiobook", "The Lighthouse Ledger", images=pictures(300))
-CHAPTER = dict(EPISODE, type="chapter", show=None, audiobook=BOOK)
-SIGNED = dict(CHAPTER, type="episode", audiobook=dict(BOOK, authors=[{"name": "Ada"}]))
-IDLE = {"timestamp": 0, "progress_ms": 0}
+def link(name: str, path: str = "") -> Payload:
+    return {"name": name, "url": f"{OPEN}/{path}" if path else None}
+
 
 NONE = ["kind", "title", "url", "from", "image", "year", "progress_ms", "duration_ms"]
 NOTHING = {"state": "nothing", "by": [], "explicit": False} | dict.fromkeys(NONE)
-UNNAMED = dict(NOTHING, state="unknown", progress_ms=134_749)
-THE_AD = dict(UNNAMED, state="ad")
-
-
-def link(name: str, kind: str = "") -> Payload:
-    return {"name": name, "url": f"{OPEN}/{kind}/{kind}1" if kind else None}
-
-
-def playing(kind: str, title: str, **more: Any) -> Payload:
-    now = {"state": "playing", "kind": kind, "title": title, "progress_ms": 134_749}
-    return NOTHING | now | more
-
-
-THE_TRACK = playing("track", "Second-Best Umbrella", explicit=True, duration_ms=245_581)
-THE_TRACK |= {"url": f"{OPEN}/track/track1", "image": f"{ART}/640", "year": 2019}
-THE_TRACK |= {"by": [link("Odile Marsh", "artist"), link("Halden & Rue", "artist")]}
-THE_TRACK |= {"from": link("Weather, Mostly", "album")}
-AT_ITS_END = dict(THE_TRACK, progress_ms=245_581)
-UNNAMED_TRACK = dict(THE_TRACK, state="unknown", title=None)
-THE_FILE = playing("local", "Kitchen Demo", progress_ms=22_000, duration_ms=22_000)
-THE_FILE |= {"by": [link("The Neighbours")], "from": link("Recordings")}
-BY_URI = THE_FILE | {"title": "Kitchen Demo, take 4", "from": link("Phone")}
-NAMELESS = THE_FILE | {"title": "Local file", "by": [], "from": None}
-THE_SHOW, THE_BOOK = link(SHOW["name"], "show"), link(BOOK["name"], "audiobook")
-UNDATED = playing("episode", "Why Does the Fridge Hum?", duration_ms=1_800_000)
-UNDATED |= {"url": f"{OPEN}/episode/episode1", "image": f"{ART}/320"}
-UNDATED |= {"by": [THE_SHOW], "from": THE_SHOW}
-THE_EPISODE = UNDATED | {"year": 2026}
-THE_LONELY = THE_EPISODE | {"by": [], "from": None, "image": None}
-THE_EPISODE_OF_BOOK = dict(UNDATED, kind="chapter", image=f"{ART}/None")
-THE_CHAPTER = THE_EPISODE | {"kind": "chapter", "by": [THE_BOOK], "from": THE_BOOK}
-BY_ADA = dict(THE_CHAPTER, by=[link("Ada")])
-
-PAYLOADS: dict[str, tuple[Payload | None, Payload]] = {
-    "track": (player(SONG), THE_TRACK),
-    "paused": (player(SONG, is_playing=False), dict(THE_TRACK, state="paused")),
-    "no word of pausing": (player(SONG, is_playing=None), THE_TRACK),
-    "no position": (player(SONG, progress_ms=None), dict(THE_TRACK, progress_ms=None)),
-    "clock ahead": (player(SONG, progress_ms=-1_073), dict(THE_TRACK, progress_ms=0)),
-    "closed player": (player(SONG, progress_ms=24_558_100), AT_ITS_END),
-    "no length": (player(dict(SONG, duration_ms=0)), dict(THE_TRACK, duration_ms=None)),
-    "no widths": (player(NO_WIDTHS), dict(THE_TRACK, image=f"{ART}/1")),
-    "no name": (player(dict(SONG, name=" ")), UNNAMED_TRACK),
-    "local file": (player(FILE), THE_FILE),
-    "local file by its uri": (player(dict(FILE, is_local=None)), THE_FILE),
-    "untagged": (player(UNTAGGED), BY_URI),
-    "untagged, with colons": (player(COLONS), dict(NAMELESS, title="Take 5: The End")),
-    "nameless, without a uri": (player(dict(UNTAGGED, uri=None)), NAMELESS),
-    "episode": (player(EPISODE), THE_EPISODE),
-    "episode with a track's fields": (player(TRACKLIKE), THE_EPISODE),
-    "episode without a date": (player(dict(EPISODE, release_date="0000")), UNDATED),
-    "episode of an uncounted show": (player(UNCOUNTED), THE_EPISODE),
-    "episode without a show": (player(LONELY), THE_LONELY),
-    "track not told": (player(None, "track"), dict(UNNAMED, kind="track")),
-    "chapter as an episode": (player(EPISODE_OF_BOOK, "episode"), THE_EPISODE_OF_BOOK),
-    "chapter of an audiobook": (player(CHAPTER, "episode"), THE_CHAPTER),
-    "chapter with an author": (player(SIGNED, "episode"), BY_ADA),
-    "ad": (player(None, "ad"), THE_AD),
-    "ad by its item": (player(dict(SONG, type="ad"), "track"), THE_AD),
-    "unknown": (player(None, "unknown", timestamp=0), UNNAMED),
-    "new type": (player(dict(SONG, type="hologram")), dict(THE_TRACK, kind="hologram")),
-    "idle device": (player(None, "unknown", timestamp=0, is_playing=False), NOTHING),
-    "idle device that plays": (player(None, "unknown", **IDLE), NOTHING),
-    "idle after an ad": (player(None, "ad", is_playing=False), NOTHING),
-    "nothing": (None, NOTHING),
+AD = NOTHING | {"state": "ad", "progress_ms": 20_000}
+READ = NOTHING | {"state": "playing", "progress_ms": 20_000, "duration_ms": 30_000}
+WEATHER = link("Weather, Mostly", "album/e118ee1891dbc221e4bb9e")
+KITCHEN = link("Questions for the Kitchen", "show/4414e5e72503dd01b979e8")
+LIGHTHOUSE = link("The Lighthouse Accounts", "show/7a5e3b0c9d1f42867e4b3c")
+OVERDUE = link("The Overdue Book", "show/2c6f0d81b5a94e37d0f1a6")
+TRACK = READ | {
+    "kind": "track",
+    "title": "Second-Best Umbrella",
+    "url": f"{OPEN}/track/d5cfdc1a6cbc9c2144fd64",
+    "by": [
+        link("Odile Marsh", "artist/c5a8e23ef159b88230e25b"),
+        link("Halden & Rue", "artist/4cd42af5bddff2dd5ee6be"),
+    ],
+    "from": WEATHER,
+    "image": f"{ART}/art/weather-640.jpg",
+    "year": 2019,
 }
+FILE = READ | {"kind": "local", "title": "Kitchen Demo, Take 4"}
+FILE |= {"by": [link("Me and the Neighbours")], "from": link("Phone Recordings")}
+FILE |= {"progress_ms": 20_000, "duration_ms": 22_000}
+EPISODE = READ | {"kind": "episode", "title": "Why Does the Fridge Hum at Night?"}
+EPISODE |= {"url": f"{OPEN}/episode/520e7c1a3fe4ff0e96c688", "year": 2026}
+EPISODE |= {"by": [KITCHEN], "from": KITCHEN}
+EPISODE |= {"image": f"{ART}/art/3ccaf065989991b557973e.svg?size=640"}
+CHAPTER = READ | {"kind": "chapter", "title": "Chapter 3: The Keeper's Ledger"}
+CHAPTER |= {"url": f"{OPEN}/episode/b1d94c7f20e86a53f7c2d8"}
+CHAPTER |= {"by": [LIGHTHOUSE], "from": LIGHTHOUSE}
+CHAPTER |= {"image": f"{ART}/art/5e07c9a2b8f14d36a1e9f4.svg?size=640"}
+BOOK = CHAPTER | {"title": "Chapter 7: A Ladder in the Library", "duration_ms": 28_000}
+BOOK |= {"url": f"{OPEN}/episode/f48b20d6e93c7a15b8d0e2", "year": 2022}
+BOOK |= {"by": [link("Petra Lindqvist"), link("Samuel Oyelaran")], "from": OVERDUE}
+BOOK |= {"image": f"{ART}/art/91d3f6a0c57e28b4d6a0f3.svg?size=640"}
+
+UNTAGGED: Payload = {"name": "", "artists": [], "album": {"name": ""}, "is_local": None}
+NO_URI = UNTAGGED | {"uri": None, "is_local": True}
+NO_WIDTHS = {"images": [{"url": f"{ART}/1"}, {"url": f"{ART}/2", "width": None}]}
+ANONYMOUS = {"audiobook": ANSWERS["audiobook"]["answer"]["item"]["audiobook"].copy()}
+ANONYMOUS["audiobook"]["authors"] = None
+
+PAYLOADS: list[tuple[Payload | None, Payload]] = [
+    (plays("duet"), TRACK),
+    (plays("duet", is_playing=False), TRACK | {"state": "paused"}),
+    (plays("duet", progress_ms=None), TRACK | {"progress_ms": None}),
+    (plays("duet", progress_ms=-1_073), TRACK | {"progress_ms": 0}),  # a clock ahead
+    (plays("duet", progress_ms=24_558_100), TRACK | {"progress_ms": 30_000}),  # closed
+    (plays("duet", {"duration_ms": 0}), TRACK | {"duration_ms": None}),
+    (plays("duet", {"explicit": True}), TRACK | {"explicit": True}),
+    (plays("duet", NO_WIDTHS), TRACK | {"image": f"{ART}/1"}),
+    (plays("duet", {"name": " "}), TRACK | {"state": "unknown", "title": None}),
+    (plays("duet", {"type": "hologram"}), TRACK | {"kind": "hologram"}),
+    (plays("duet", {"type": "ad"}), AD),
+    (plays("local"), FILE),
+    (plays("local", {"duration_ms": {"totalMilliseconds": 22_000}}), FILE),
+    (plays("local", UNTAGGED), FILE),
+    (plays("local", NO_URI), FILE | {"title": "Local file", "by": [], "from": None}),
+    (plays("episode"), EPISODE),
+    (plays("episode", {"release_date": "0000"}), EPISODE | {"year": None}),
+    (plays("chapter"), CHAPTER),
+    (plays("audiobook"), BOOK),
+    (plays("audiobook", ANONYMOUS), BOOK | {"by": [OVERDUE]}),
+    (plays("ad"), AD),
+    (plays("ad", is_playing=False), NOTHING),
+    (plays("ad", currently_playing_type="x"), AD | {"state": "unknown", "kind": "x"}),
+    (plays("unknown"), NOTHING | {"state": "unknown"}),
+    (plays("idle"), NOTHING),
+    (plays("idle", is_playing=True), NOTHING),  # some say that they play
+    (None, NOTHING),
+]
 
 
 def test_every_known_answer_is_read_and_shown(
     browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
     browser.log_in()
-    for name, (payload, expected) in PAYLOADS.items():
+    for payload, expected in PAYLOADS:
         clock.advance(2.5)
         spotify.play(payload)
         page, answer = browser.get("/"), browser.json()
-        assert answer == expected | {"poll_after_ms": answer["poll_after_ms"]}, name
-        assert shown(page) == expected["state"], name
-        assert str(escape(expected["title"] or "")) in page.text, name
-        assert spotify.calls[-1].query == {"additional_types": "track,episode"}
+        assert answer == expected | {"poll_after_ms": answer["poll_after_ms"]}
+        assert shown(page) == expected["state"]
+        assert str(escape(expected["title"] or "")) in page.text
+    assert spotify.calls[-1].query == {"additional_types": "track,episode"}
     assert spotify.count("player") == len(PAYLOADS)
 
 
 # ---- Mutants: every field of every kind of answer dropped, nulled and retyped
 
-ODD = ["text", -7, 0.5, [1], {"a": 1}, True, 10**400, math.nan, math.inf, None]
-BASES = ["track", "paused", "untagged", "episode", "chapter of an audiobook"]
-BASES += ["chapter as an episode", "ad", "unknown", "idle device"]
+ODD = ["text", -7, 0.5, [1], {"a": 1}, True, 10**400, math.nan, None]
 
 
 def is_well_formed(now: Payload) -> bool:
@@ -193,10 +163,9 @@ def mutants(value: Any) -> Iterator[Any]:
             yield list(mutant.values()) if fields is not value else mutant
 
 
-@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("name", ["duet", "local", "chapter", "audiobook"])
 def test_every_mutant_is_read_as_something_that_can_be_shown(name: str) -> None:
-    base = PAYLOADS[name][0]
-    assert base
+    base = plays(name, UNTAGGED if name == "local" else {}, context=None)
     for mutant in mutants(base):
         now = told(mutant)
         json.dumps(now, allow_nan=False).encode()
@@ -209,21 +178,25 @@ def test_every_mutant_is_read_as_something_that_can_be_shown(name: str) -> None:
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 TEXTS = [MARKUP, "\" onload='alert(1)' x=\"", "&lt;b&gt; {{ 7 * 7 }}"]
+LINKED = {"external_urls": {"spotify": f"{OPEN}/artist/1"}}
 TEXTS += ["a\0b", "a\ud800b"]
 
 
 def test_hostile_text_is_shown_as_text(
     browser: Browser, spotify: StandIn, clock: Clock
 ) -> None:
-    """As a title, in links and without one, and as a kind."""
+    """As the account's, a title, in links and without one, and as a kind."""
+    profile = answer(200, {"display_name": MARKUP, "id": MARKUP}, CLOSE)
+    spotify.fail("profile", profile)
     browser.log_in()
+    assert browser.get("/").text.count(str(escape(MARKUP))) == 2
     for text in TEXTS:
         seen = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-        people, plain = [thing("show", text)], {"name": text}
-        named = SONG | {"name": text, "artists": people, "album": plain}
-        for count, item in (3, named), (1, SONG | {"type": text, "name": None}):
+        name = {"name": text}
+        named = name | {"artists": [name | LINKED], "album": name}
+        for count, item in (3, named), (1, {"type": text, "name": None}):
             clock.advance(2.5)
-            spotify.play(player(item))
+            spotify.play(plays("duet", item))
             page = browser.get("/").text
             assert browser.get("/now-playing").text.count(json.dumps(seen)) == count
             assert page.count(str(escape(seen))) >= count
@@ -231,22 +204,19 @@ def test_hostile_text_is_shown_as_text(
 
 
 def test_long_text_and_long_lists_are_cut() -> None:
-    name, artists = "<i>long" * 700, [thing("artist", "x" * 600)] * 999
-    images = pictures(*range(1, 999))
-    now = told(player(SONG | {"name": name, "artists": artists, "images": images}))
-    assert (now["title"], now["image"]) == (name[:500], f"{ART}/50")
+    images = [{"url": f"{ART}/{width}", "width": width} for width in range(1, 999)]
+    long = {"name": "<i>long" * 700, "artists": [{"name": "x" * 600}] * 999}
+    now = told(plays("duet", long | {"images": images}))
+    assert (now["title"], now["image"]) == (long["name"][:500], f"{ART}/50")
     assert [it["name"] for it in now["by"]] == ["x" * 500] * 50
 
 
-WRONG = """
-javascript:alert(1)//https://HOST/  data:image/svg+xml,https://HOST/  http://HOST/x
-//HOST/x  /x  https://x@HOST/x  https://HOST@evil.com/x  https://HOST:x@evil.com/x
-https://HOST.evil.com/x  https://evil.com/https://HOST/  https://evil.com?.HOST/x
-https://evil.com#.HOST/x  https://evil.com\\.HOST/  https://HOST\\@evil.com/
-https://[HOST/x  https://HOST/"onclick="alert(1)  https://HOST/'><script>alert(1)</script>
-https://HOST/\u202ekcart  https://\u2139HOST/x  https://evilscdn.co/x"""
-BLANKS = (" https://HOST/", "https://HOST/a b", "https://HOST/\n")
-WRONG_URLS = [*WRONG.split(), *BLANKS, "https://HOST/" + "a" * 5_000]
+WRONG = r"""
+javascript:alert(1)//https://HOST/  http://HOST/x  //HOST/x  https://x@HOST/x
+https://HOST@evil.com/x  https://HOST.evil.com/x  https://evil.com/https://HOST/
+https://evil.com\.HOST/  https://HOST\@evil.com/  https://HOST/"onclick="alert(1)
+https://HOST/<script>alert(1)</script>  https://evilscdn.co/x"""
+WRONG_URLS = [*WRONG.split(), "https://HOST/\n", "https://HOST/" + "a" * 5_000]
 
 
 @pytest.mark.parametrize("url", WRONG_URLS, ids=range(len(WRONG_URLS)))
@@ -254,19 +224,17 @@ def test_address_that_leads_elsewhere_is_dropped(url: str) -> None:
     """Of a link and of a picture; the next picture takes its place."""
     bad = {"external_urls": {"spotify": url.replace("HOST", "open.spotify.com")}}
     picture = {"url": url.replace("HOST", "i.scdn.co"), "width": 300}
-    album = ALBUM | bad | {"images": [picture, *pictures(64)]}
-    song = SONG | bad | {"artists": [ARTISTS[0] | bad], "album": album}
-    assert told(player(song)) == THE_TRACK | {
-        "url": None,
-        "by": [link("Odile Marsh")],
-        "from": link("Weather, Mostly"),
-        "image": f"{ART}/64",
+    item = bad | {
+        "artists": [bad | {"name": "Odile"}],
+        "album": bad | {"name": "Mostly"},
     }
+    now = told(plays("duet", item | {"images": [picture, {"url": f"{ART}/64"}]}))
+    links = {"by": [link("Odile")], "from": link("Mostly"), "url": None}
+    assert now == TRACK | links | {"image": f"{ART}/64", "year": None}
 
 
 def test_pictures_of_spotify_and_of_the_configured_api_are_shown() -> None:
     """Not those of an origin that only starts like the configured one."""
-    urls = ["http://x:11/art/1.svg", "http://x:1@evil.com/"]
-    urls += ["http://x:1/art/1.svg?size=300", "https://image-cdn-ak.spotifycdn.com/1"]
-    song = player(SONG | {"images": [{"url": url} for url in urls]})
-    assert [told(song, it)["image"] for it in ("http://x:1", None)] == urls[2:]
+    urls = ["http://x:11/1.svg", "http://x:1/1.svg?a=3", "https://a-b.spotifycdn.com/1"]
+    song = plays("duet", {"images": [{"url": url} for url in urls]})
+    assert [told(song, it)["image"] for it in ("http://x:1", None)] == urls[1:]

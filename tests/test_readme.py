@@ -84,10 +84,3 @@ def test_messages_in_the_table_of_failures_are_real() -> None:
     told = names(r"^\| ([^`|]+?)\.? \|", table)
     others = {"what you see", "Invalid state!", "You’re logged out after each restart"}
     assert {message for message in told if message not in words} == others
-
-
-def test_both_commands_stand_in_blocks_of_their_own() -> None:
-    """On one line without a comment, which zsh would take for words."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.S)
-    assert [block.split()[-1] for block in blocks] == ["app.py", ".venv/bin/pytest"]
-    assert all(block.count("\n") == 1 and "#" not in block for block in blocks)

@@ -25,30 +25,26 @@ def playing(seconds: float | None = 0, length: int | None = 200) -> NowPlaying:
 PAUSED, NOTHING, UNKNOWN, AD = map(NowPlaying, ("paused", "nothing", "unknown", "ad"))
 WAITS = [
     # (what, unchanged, pace, seconds to wait)
-    *((playing(at), 9, 1, wait) for at, wait in ((0, 5), (1, 5), (10, 20), (60, 30))),
-    *((playing(at), 9, 1, wait) for at, wait in ((120, 30), (167, 30), (168, 32.8))),
-    *((playing(at), 9, 1, wait) for at, wait in ((175, 25.8), (190, 10.8), (199, 1.8))),
-    *((playing(at, None), 9, 1, wait) for at, wait in ((1, 5), (10, 20), (None, 18))),
-    *((playing(200), for_, 1, for_ + 2) for for_ in (0, 2, 6, 14, 28)),
-    (playing(200), 50, 1, 30),
+    *(
+        (playing(at), 9, 1, wait)
+        for at, wait in ((1, 5), (10, 20), (60, 30), (167, 30))
+    ),
+    *((playing(at), 9, 1, wait) for at, wait in ((168, 32.8), (190, 10.8))),
+    *((playing(at, None), 9, 1, wait) for at, wait in ((10, 20), (None, 18))),
+    *((playing(200), for_, 1, wait) for for_, wait in ((0, 2), (14, 16), (50, 30))),
     (playing(200), 2, 4, 16),
     # The pace, which leaves the end alone.
     (playing(10), 9, 2, 40),
-    (playing(130), 9, 2, 60),
     (playing(135), 9, 2, 65.8),
-    (playing(10), 9, 20, 190.8),
     (playing(190), 9, 20, 10.8),
     # A position that stands still just before the end, of a player that is gone.
     *((playing(199.5), for_, 1, wait) for for_, wait in ((200, 1.3), (210, 10))),
     (playing(199.5), 900, 2, 60),
     *((PAUSED, for_, 1, wait) for for_, wait in ((0, 15), (40, 40), (99, 60))),
-    *((UNKNOWN, for_, 1, wait) for for_, wait in ((0, 30), (70, 70), (999, 120))),
-    *((NOTHING, for_, 1, wait) for for_, wait in ((0, 30), (70, 70), (999, 120))),
     *((NOTHING, for_, 2, wait) for for_, wait in ((0, 60), (70, 140), (999, 240))),
+    (UNKNOWN, 0, 1, 30),
     # At a slow pace short silences are still found.
     *((PAUSED, for_, 20, wait) for for_, wait in ((0, 120), (200, 200), (999, 420))),
-    *((NOTHING, for_, 20, wait) for for_, wait in ((0, 240), (300, 300), (999, 420))),
-    (AD, 0, 1, 10),
     (AD, 99, 2, 20),
 ]
 
@@ -72,14 +68,11 @@ def test_random_part_of_a_long_wait_does_not_lead_past_the_end() -> None:
 @pytest.mark.parametrize(
     ("before", "now", "expected"),
     [
-        (playing(10), playing(30), True),
         (playing(10.5), playing(10), True),  # not to the millisecond
         (playing(150), playing(3), False),  # once more
         (playing(150), playing(200), False),  # now past its end
         (playing(200), playing(200), True),
-        (playing(10), playing(10, 300), False),
         (playing(None), playing(None), True),
-        (NOTHING, NOTHING, True),
         (PAUSED, NOTHING, False),
     ],
 )
@@ -103,8 +96,6 @@ def test_calls_are_counted_for_24_hours_to_the_second(clock: Clock) -> None:
     assert calls.count == 2 * 59
     clock.advance(1)
     assert calls.count == 2 * 58
-    clock.advance(DAY)
-    assert calls.count == 0
 
 
 def spend(calls: DailyCalls, count: int) -> DailyCalls:
@@ -115,15 +106,7 @@ def spend(calls: DailyCalls, count: int) -> DailyCalls:
 
 @pytest.mark.parametrize(
     ("limit", "spent", "pace"),
-    [
-        (100, 0, 1),
-        (100, 45, 2),
-        (100, 70, 4.5),
-        (100, 90, 20),
-        (100, 150, 20),
-        (0, 9_999, 1),
-        (None, 450, 2),
-    ],
+    [(100, 0, 1), (100, 45, 2), (100, 150, 20), (0, 9_999, 1), (None, 450, 2)],
 )
 def test_pace_slows_down_as_the_limit_comes_near(
     limit: int | None, spent: int, pace: float, clock: Clock
@@ -149,21 +132,14 @@ def test_more_than_five_people_in_a_day_have_no_limit_unless_it_is_set(
     assert usual.limit == 1000
 
 
-def test_limit_is_learned_from_spotify(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    calls = spend(DailyCalls(None, 1, clock.monotonic), 800)
-    calls.learn()
-    assert "after 800 calls: the app's is 720" in caplog.text
-    for name in "abcdef":
-        calls.seen(name)
-    assert (calls.limit, calls.pace) == (720, 20)
-    few = spend(DailyCalls(0, 1, clock.monotonic), 10)
-    few.learn()
-    assert few.limit == 200
-    fixed = spend(DailyCalls(500, 1, clock.monotonic), 800)
-    fixed.learn()
-    assert fixed.limit == 500
+def test_limit_is_learned_from_spotify(clock: Clock) -> None:
+    """Nine tenths of the calls, at least 200, and no more than what is set."""
+    for limit, spent, learned in ((None, 800, 720), (0, 10, 200), (500, 800, 500)):
+        calls = spend(DailyCalls(limit, 1, clock.monotonic), spent)
+        calls.learn()
+        for name in "abcdef":
+            calls.seen(name)
+        assert calls.limit == learned
 
 
 def test_log_says_the_count_once_an_hour_if_calls_go_out(
@@ -184,10 +160,8 @@ def test_log_says_the_count_once_an_hour_if_calls_go_out(
     ("limit", "hours", "length", "most", "late"),
     [
         (0, 14, 210, 3_000, 1.5),
-        (None, 4, 210, 1_000, 3),
         (None, 14, 210, 1_000, 3),
         (None, 14, 105, 1_150, 8),  # short tracks
-        (500, 4, 210, 600, 5),
         (500, 14, 210, 750, 5),
     ],
 )

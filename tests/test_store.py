@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
@@ -56,10 +53,9 @@ def let_pass(shared: RedisServer | None, clock: Clock) -> Pass:
 
 
 def test_a_user_comes_back_as_it_went_in(store: Store[User]) -> None:
-    for user in (FULL, BARE, replace(BARE, account=Account(None, "x"))):
+    for user in (FULL, BARE):
         store.users.put("a", user)
         assert store.users.get("a") == user
-        assert store.users.get("b") is None
     assert store.ready()
 
 
@@ -97,30 +93,6 @@ def test_users_expire_after_thirty_idle_days_and_auths_after_ten_minutes(
     assert [users.get(key) for key in keys] == [None, FULL, FULL, FULL]
 
 
-# ---- Dicts
-
-
-def test_the_least_recently_used_makes_room(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("store.memory.MOST_ENTRIES", 3)
-    users = opened(clock).users
-    for key in "012":
-        users.put(key, FULL)
-    users.get("0")
-    users.put("3", FULL)
-    assert [key for key in "0123" if users.get(key)] == ["0", "2", "3"]
-
-
-@pytest.mark.slow
-def test_without_redis_url_neither_redis_nor_cryptography_is_imported() -> None:
-    code = (
-        "import sys, app, config; app.create_app(config.Config(client_id='0' * 32));"
-        "sys.exit('redis' in sys.modules or 'cryptography' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 # ---- Redis
 
 
@@ -143,20 +115,12 @@ def test_what_redis_can_not_decrypt_is_not_there(
         users.put(key, FULL)
     assert opened(clock, redis.url, "some other secret key").users.get("a") is None
     assert users.get("a") == FULL
-    for wrong in (b"garbage", b"", redis.client.get(name_of("user", "b"))):
+    for wrong in (b"garbage", redis.client.get(name_of("user", "b"))):
         redis.client.set(name, wrong)
         assert users.get("a") is None
     redis.client.delete(name)
     redis.client.lpush(name, "of another type")
     assert users.get("a") is users.pop("a") is None
-
-
-def commands(redis: RedisServer) -> dict[str, int]:
-    """Return how often which command was called since the last time."""
-    stats = redis.client.info("commandstats")
-    redis.client.config_resetstat()
-    names = {name.removeprefix("cmdstat_"): it["calls"] for name, it in stats.items()}
-    return {name: names[name] for name in names.keys() - {"info", "config|resetstat"}}
 
 
 @pytest.fixture
@@ -195,16 +159,14 @@ def at_two(make_app: MakeApp, spotify: StandIn, proxy: RedisProxy) -> list[Brows
     return [one, one.tab(apps[1])]
 
 
-def test_a_poll_costs_redis_one_read_and_a_refresh_a_lock_and_a_save(
-    at_two: list[Browser], redis: RedisServer, clock: Clock
-) -> None:
+def test_a_poll_costs_redis_one_read(at_two: list[Browser], redis: RedisServer) -> None:
     at_two[0].json()
-    commands(redis)
+    redis.client.config_resetstat()
     at_two[0].json()
-    assert commands(redis) == {"getex": 1}
-    clock.advance(3600)
-    at_two[0].json()
-    assert {"getex": 2, "set": 2}.items() <= commands(redis).items()
+    commands = redis.client.info("commandstats")
+    assert [it for it in commands if "info" not in it and "config" not in it] == [
+        "cmdstat_getex"
+    ]
 
 
 def test_twenty_requests_at_two_servers_refresh_once(
@@ -233,7 +195,7 @@ def test_logout_at_one_server_while_the_other_refreshes_stays(
     assert redis.client.keys("*") == []
 
 
-@pytest.mark.parametrize("fault", ["drop", "lose", "freeze"])
+@pytest.mark.parametrize("fault", ["lose", "freeze"])
 def test_a_login_survives_a_redis_that_is_gone_while_its_token_is_saved(
     at_two: list[Browser], proxy: RedisProxy, clock: Clock, fault: str
 ) -> None:
@@ -251,7 +213,7 @@ def test_a_login_survives_a_redis_that_is_gone_while_its_token_is_saved(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["drop", "refuse", "freeze"])
+@pytest.mark.parametrize("fault", ["refuse", "freeze"])
 def test_a_login_whose_token_can_not_be_saved_ends_with_the_reason(
     at_two: list[Browser], proxy: RedisProxy, clock: Clock, fault: str
 ) -> None:
@@ -286,13 +248,12 @@ def test_a_lock_outlives_every_call_inside() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["freeze", "kill"])
 def test_without_redis_a_page_says_so_and_it_heals(
-    at_two: list[Browser], redis: RedisServer, how: str
+    at_two: list[Browser], redis: RedisServer
 ) -> None:
     """503, never logged in, nothing lost."""
     user_id, visit = str(at_two[0].user_id), at_two[0].get
-    getattr(redis, how)()
+    redis.freeze()
     try:
         for path in ("/", "/login", "/callback?code=x&state=y", "/now-playing"):
             answer = visit(path)
@@ -302,7 +263,6 @@ def test_without_redis_a_page_says_so_and_it_heals(
         probes = [visit(path).status_code for path in ("/readyz", "/healthz")]
         assert (probes, at_two[0].json()["error"]) == ([503, 200], "unavailable")
     finally:
-        redis.thaw() if how == "freeze" else redis.start()
+        redis.thaw()
     assert visit("/readyz").status_code == 200
-    # A killed Redis has forgotten everybody; a frozen one nobody.
-    assert at_two[0].user_id == (user_id if how == "freeze" else None)
+    assert at_two[0].user_id == user_id
