@@ -36,10 +36,11 @@ SETTINGS = re.findall(r"^([A-Z_]+)=", (HOME / ".env.example").read_text(), re.M)
 def launch(command: str, settings: dict[str, str]) -> Popen[str]:
     """Start a command as people type it, with these settings whatever .env says."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    unset = dict.fromkeys([*SETTINGS, "PYTHONUNBUFFERED"], "")
     return Popen(
         ["sh", "-c", command],
         cwd=HOME,
-        env={**os.environ, **dict.fromkeys(SETTINGS, ""), "PATH": path, **settings},
+        env={**os.environ, **unset, "PATH": path, **settings},
         stdout=PIPE,
         text=True,
         start_new_session=True,  # so that it can be signalled as by a terminal

@@ -9,7 +9,6 @@ import ssl
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from importlib import import_module
 from ipaddress import ip_address
 from multiprocessing import parent_process
@@ -186,5 +185,8 @@ def _serve(config: Config) -> None:
 
 def _say(text: str, stream: TextIO | None = None) -> None:
     """Print, and go on if nobody can read it."""
-    with suppress(OSError):
+    try:
         print(text, file=stream, flush=True)
+    except OSError:  # else what is left of it would fail again, and end the server
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, (stream or sys.stdout).fileno())
