@@ -141,7 +141,9 @@ def _view(current: Current) -> View:
     name = " – ".join(filter(None, [now.title, ", ".join(it.name for it in now.by)]))
     tab_title = f"⏸ {name}" if now.state == "paused" else name
     # Chinese, Japanese and Korean letters are as wide as two others.
-    columns = sum(1 + (east_asian_width(letter) in "WF") for letter in now.title)
+    columns = len(now.title)
+    if not now.title.isascii():
+        columns += sum(east_asian_width(letter) in "WF" for letter in now.title)
     return View(now.state, wait, name, tab_title, now, bisect_left(LENGTHS, columns))
 
 
