@@ -9,7 +9,7 @@ import tekore as tk
 from config import Config
 from problems import Problem
 
-from .playback import NowPlaying, get, read, text
+from .playback import NowPlaying, read, text
 from .sender import Sender
 from .tokens import Token
 
@@ -52,7 +52,8 @@ class Spotify:
         except Problem as problem:
             log.warning("no profile: %s", problem.name)
             return None
-        account = Account(text(get(profile, "display_name")), text(get(profile, "id")))
+        fields = profile if isinstance(profile, dict) else {}
+        account = Account(text(fields.get("display_name")), text(fields.get("id")))
         return account if any(account) else None
 
     def get(self, token: Token, path: str, **params: str) -> Any:

@@ -79,7 +79,8 @@ def read(payload: Any, art_origin: str | None = None) -> NowPlaying | None:
     blank = (kind, *times) == ("unknown", 0, 0) or payload.get("is_playing") is False
     if item is None and blank:
         return NowPlaying("nothing")
-    if "ad" in (kind, get(item, "type")):
+    item = _dict(item)
+    if "ad" in (kind, item.get("type")):
         # The item, if there is one, need not be the ad.
         return NowPlaying("ad", progress_ms=_ms(payload.get("progress_ms")))
     return _read_item(item, payload, art_origin)
@@ -94,49 +95,42 @@ def text(value: Any) -> str | None:
     return shown.replace("\0", "\ufffd") if shown.strip() else None
 
 
-def get(value: Any, *names: str) -> Any:
-    """Return a field of a field of a value, or None where there is none."""
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def _read_item(item: Any, payload: Json, art_origin: str | None) -> NowPlaying:
+def _read_item(item: Json, payload: Json, art_origin: str | None) -> NowPlaying:
     """Return what an answer says of the item that plays, which may have no name."""
-    album, book, show = (get(item, it) for it in ("album", "audiobook", "show"))
+    album, book, show = (_dict(item.get(it)) for it in ("album", "audiobook", "show"))
     album_link, series = _link(album), _link(book) or _link(show)
-    people = _links(get(item, "artists")) or _links(get(book, "authors"))
-    length = get(item, "duration_ms")
+    people = _links(item.get("artists")) or _links(book.get("authors"))
+    length = item.get("duration_ms")
     if isinstance(length, dict):  # as it has been seen of local files
         length = length.get("totalMilliseconds")
     duration = _ms(length) or None
     now = NowPlaying(
         state="paused" if payload.get("is_playing") is False else "playing",
         kind=_kind(item, payload),
-        title=text(get(item, "name")),
+        title=text(item.get("name")),
         url=_spotify_url(item),
         by=people or ((series,) if series and not album_link else ()),
         source=album_link or series,
         image=_picture([item, album, book, show], art_origin),
-        explicit=get(item, "explicit") is True,
-        year=_year(get(album, "release_date")) or _year(get(item, "release_date")),
+        explicit=item.get("explicit") is True,
+        year=_year(album.get("release_date")) or _year(item.get("release_date")),
         progress_ms=_ms(payload.get("progress_ms"), duration),
         duration_ms=duration,
     )
     if now.kind == "local":
-        return _fill_in_from_uri(now, get(item, "uri"))
+        return _fill_in_from_uri(now, item.get("uri"))
     return now if now.title else replace(now, state="unknown")
 
 
-def _kind(item: Any, payload: Json) -> str | None:
-    uri, date = (text(get(item, it)) or "" for it in ("uri", "release_date"))
-    if get(item, "is_local") is True or uri.startswith("spotify:local:"):
+def _kind(item: Json, payload: Json) -> str | None:
+    uri, date = (text(item.get(it)) or "" for it in ("uri", "release_date"))
+    if item.get("is_local") is True or uri.startswith("spotify:local:"):
         return "local"
     # Chapters of audiobooks come as episodes. Their show has no number of episodes.
-    uncounted = get(item, "show", "total_episodes") is None
-    if get(item, "audiobook") or (uncounted and date.startswith("0000")):
+    uncounted = _dict(item.get("show")).get("total_episodes") is None
+    if item.get("audiobook") or (uncounted and date.startswith("0000")):
         return "chapter"
-    kind = text(get(item, "type")) or text(payload.get("currently_playing_type"))
+    kind = text(item.get("type")) or text(payload.get("currently_playing_type"))
     return None if kind == "unknown" else kind
 
 
@@ -162,21 +156,25 @@ def _year(date: Any) -> int | None:
     return int(known[0]) if known else None
 
 
-def _list(values: Any) -> list[Any]:
-    return values[:MOST_LISTED] if isinstance(values, list) else []
+def _dict(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
 
 
-def _link(thing: Any) -> Link | None:
-    name = text(get(thing, "name"))
+def _dicts(values: Any) -> list[Json]:
+    return list(map(_dict, values[:MOST_LISTED])) if isinstance(values, list) else []
+
+
+def _link(thing: Json) -> Link | None:
+    name = text(thing.get("name"))
     return Link(name, _spotify_url(thing)) if name else None
 
 
 def _links(things: Any) -> tuple[Link, ...]:
-    return tuple(filter(None, map(_link, _list(things))))
+    return tuple(filter(None, map(_link, _dicts(things))))
 
 
-def _spotify_url(thing: Any) -> str | None:
-    return _url(get(thing, "external_urls", "spotify"), SPOTIFY)
+def _spotify_url(thing: Json) -> str | None:
+    return _url(_dict(thing.get("external_urls")).get("spotify"), SPOTIFY)
 
 
 def _url(value: Any, origins: str) -> str | None:
@@ -184,11 +182,11 @@ def _url(value: Any, origins: str) -> str | None:
     return value if fine else None
 
 
-def _picture(holders: list[Any], art_origin: str | None) -> str | None:
+def _picture(holders: list[Json], art_origin: str | None) -> str | None:
     """Return the largest picture of the first that has any."""
     hosts = f"{ART_HOSTS}|{re.escape(art_origin)}" if art_origin else ART_HOSTS
-    for images in (_list(get(it, "images")) for it in holders):
-        shown = [it for it in images if _url(get(it, "url"), hosts)]
+    for images in (_dicts(it.get("images")) for it in holders):
+        shown = [it for it in images if _url(it.get("url"), hosts)]
         if shown:  # the first of them where Spotify doesn't say the widths
             return str(max(shown, key=lambda it: _ms(it.get("width")) or 0)["url"])
     return None
