@@ -50,10 +50,10 @@ class NowPlaying:
 
     def after(self, ms: float) -> NowPlaying:
         """Return the same, as it is ms milliseconds later."""
-        if self.state not in ("playing", "ad") or self.progress_ms is None:
+        if self.state not in ("playing", "ad") or self.progress_ms is None or ms < 1:
             return self
-        later = self.progress_ms + max(0, ms)
-        return replace(self, progress_ms=_ms(later, self.duration_ms))
+        later = _ms(self.progress_ms + ms, self.duration_ms)
+        return replace(self, progress_ms=later)
 
     def as_json(self) -> Json:
         """Return the fields under the names that /now-playing answers with."""

@@ -30,10 +30,12 @@ class MemoryTable(Generic[V]):
     def get(self, key: str) -> V | None:
         """Return the value and renew it, or return None if it is not there."""
         with self._mutex:
-            value = self._entries.get(key)
-            if value is not None:
-                self._entries[key] = value
-                self._keep(key, renewed=True)
+            try:
+                value = self._entries[key]
+            except KeyError:
+                return None
+            self._entries[key] = value
+            self._keep(key, renewed=True)
             return value
 
     def put(self, key: str, value: V) -> None:
