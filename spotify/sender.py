@@ -20,6 +20,7 @@ TOKEN_SECONDS = 10.0  # for a token; it is lost if the answer comes too late
 QUEUE_SECONDS = 2.5  # that a call may wait for others to end
 QUEUE_PER_CALL = 3  # calls that may wait, for each one that may be under way
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
+USUAL_QUOTA_WAIT = 600.0  # the same, where the daily limit is used up
 USUAL_TOKEN_SECONDS = 3600  # that an access token lives
 
 log = logging.getLogger("now_playing")
@@ -130,11 +131,11 @@ class Lane:
 
     def _begin_pause(self, refusal: tk.Response) -> Problem:
         """Send nothing for as long as Spotify says, and return the problem."""
-        seconds = refusal.headers["Retry-After"] or USUAL_WAIT
-        name = "rate_limited"
+        name, seconds = "rate_limited", USUAL_WAIT
         if self._calls and "QUOTA_EXCEEDED" in str(refusal.content):
-            name = "quota_exceeded"
+            name, seconds = "quota_exceeded", USUAL_QUOTA_WAIT
             self._calls.learn()
+        seconds = refusal.headers["Retry-After"] or seconds
         log.warning("Spotify: %s, no request for %d s", name, seconds)
         until = self._clock() + seconds
         if until > self._paused_until:

@@ -1,5 +1,5 @@
 // For screen readers: a new track by title and artist, pause and resume by one word.
-// Trouble under a track says itself: its line is a live region.
+// Trouble under a track is announced by its own line, which is a live region.
 
 const announcement = document.getElementById("announcement");
 

@@ -9,7 +9,7 @@ const SHORTEST_WAIT_MS = 500;
 const FIRST_RETRY_MS = 5000;
 const LONGEST_RETRY_MS = 60000;
 const FRESH_MS = 5000; // somebody who looks gets nothing newer within this time
-const BUSY_IN_SILENCE = 2; // answers that are not worth a word, as the next comes in 3 s
+const BUSY_IN_SILENCE = 2; // answers that are not shown, as the next comes in 3 s
 
 const player = document.getElementById("player");
 let timer, request, failures = 0, busy = 0;

@@ -26,13 +26,15 @@ HOUR = 3_600  # seconds
 HOWS: dict[str, How] = {**FAILURES, **ODD}
 HOWS["not_approved"] = answer(403, {"error": {"message": "USER NOT APPROVED"}}, CLOSE)
 HOWS["bytes_403"] = b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\n\xff\xfe"
+QUOTA = {"error": {"status": 429, "reason": "QUOTA_EXCEEDED"}}
+HOWS["quota_silent"] = answer(429, QUOTA, CLOSE)
 WAITS = {"rate_limited": 7, "rate_limited_text": 7, "rate_limited_day": 6 * HOUR}
 WAITS |= {"rate_limited_silent": 5, "rate_limited_unreadable": 5}
 # What a fault is called while logged in, where it is not "unreachable".
 ERRORS = dict.fromkeys(WAITS, "rate_limited")
-WAITS |= {"quota_exceeded": 7, "quota_exceeded_day": 6 * HOUR}
+WAITS |= {"quota_exceeded": 7, "quota_exceeded_day": 6 * HOUR, "quota_silent": 600}
 for error, names in {
-    "quota_exceeded": "quota_exceeded quota_exceeded_day",
+    "quota_exceeded": "quota_exceeded quota_exceeded_day quota_silent",
     "forbidden": "scope forbidden permissions_missing bytes_403",
     "not_registered": "not_registered not_registered_2 not_approved",
     "owner_premium": "owner_premium",
