@@ -95,9 +95,10 @@ def _perform(curl: pycurl.Curl, on_used_connection: bool) -> None:
     try:
         curl.perform()
     except pycurl.error as error:
-        if not (on_used_connection and error.args[0] == pycurl.E_SEND_ERROR):
+        hung_up = error.args[0] in (pycurl.E_SEND_ERROR, pycurl.E_HTTP2)
+        if not (on_used_connection and hung_up) or curl.getinfo(pycurl.HEADER_SIZE):
             raise
-        # The server has hung up meanwhile, which libcurl 8.23 can overlook.
+        # The server has ended the connection meanwhile, which libcurl can overlook.
         curl.setopt(pycurl.FRESH_CONNECT, True)
         curl.perform()
 

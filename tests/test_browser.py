@@ -568,6 +568,8 @@ def test_kiosk_is_dark_and_goes_to_rest(
     expect(rest).to_have_count(0)
     page.clock.run_for("01:00")
     expect(rest).to_have_text(re.compile(r"\d:\d\d"))
+    for controls in ("header", "footer"):  # which fade by a clock of their own
+        expect(page.locator(controls)).to_have_css("opacity", "0")
     assert flaws(page) == []
     before = rest.inner_text(), box(page, "#rest time")
     page.clock.run_for("01:00")
