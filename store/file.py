@@ -61,7 +61,7 @@ class FileStore(MemoryStore[V]):
             try:
                 with suppress(FileExistsError):  # SQLite would let others read it
                     os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
-                db = sqlite3.connect(path, 1, check_same_thread=False)
+                db = sqlite3.connect(path, timeout=1, check_same_thread=False)
                 on_error.callback(db.close)
                 db.executescript(OPEN)
                 if db.execute("PRAGMA schema_version").fetchone() == (0,):
