@@ -432,6 +432,8 @@ def test_full_screen_by_button_or_shift_f(visitor: Visitor) -> None:
     page.keyboard.down("F")
     page.keyboard.down("F")  # which a key held down does by itself
     expect(full).to_have_count(1)
+    # The page hears of it a moment later, and then its seconds begin.
+    expect(page.get_by_role("button", name="Leave full screen")).to_be_visible()
     page.clock.run_for(2_900)
     expect(root).not_to_have_class(idle)
     page.clock.run_for(100)
