@@ -110,6 +110,7 @@ class Visitor:
 
     def change(self, what: Any) -> None:
         """Play something else, when the app would ask Spotify again."""
+        self.spotify.play(what)  # already, for a request that is on its way
         self.clock.advance(LONG)
         self.spotify.play(what)
 
@@ -122,6 +123,7 @@ class Visitor:
     def hears(self, what: Any, *shown: str, after: int = 1_000) -> None:
         """Play something else, let the time pass after which the page asks, and see."""
         self.change(what)
+        self.page.evaluate("0")  # what was sent before is counted before
         asked = len(self.asked)
         while len(self.asked) == asked:  # an answer may just be on its way
             wait = self.page.locator("#player").get_attribute("data-poll-after-ms")
