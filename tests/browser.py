@@ -127,8 +127,9 @@ class Visitor:
         asked = len(self.asked)
         while len(self.asked) == asked:  # an answer may just be on its way
             wait = self.page.locator("#player").get_attribute("data-poll-after-ms")
-            request = self.page.expect_request("**/now-playing", timeout=2_000)
-            with suppress(TimeoutError), request:
+            # Or a later call would let the time pass while the page waits for this one.
+            answer = self.page.expect_response("**/now-playing", timeout=2_000)
+            with suppress(TimeoutError), answer:
                 self.page.clock.fast_forward(int(wait or 0) + after)
         if shown:
             shows(self.page, *shown)
