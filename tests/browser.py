@@ -1,7 +1,5 @@
 """A visitor with a real browser, and what the tests ask the pages there."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy

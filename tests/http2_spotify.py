@@ -1,7 +1,5 @@
 """A Spotify over TLS that speaks HTTP/2, or HTTP/1.1 to who asks for that."""
 
-from __future__ import annotations
-
 import json
 import re
 import ssl

@@ -1,7 +1,5 @@
 """The pages in a real browser: the app before it, the stand-in behind it."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Callable, Iterator

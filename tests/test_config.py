@@ -1,7 +1,5 @@
 """What environment and .env become, and what is said about settings that are wrong."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Mapping

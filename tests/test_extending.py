@@ -1,7 +1,5 @@
 """docs/extending.md, followed to its end in a copy of the project."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """All that Spotify, or the road to it, can do wrong, and what people then see."""
 
-from __future__ import annotations
-
 import json
 import logging
 import tracemalloc

@@ -1,7 +1,5 @@
 """Logins that a file keeps: over restarts, kills and full disks."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import subprocess

@@ -1,7 +1,5 @@
 """What every answer carries, and which hosts, methods and sizes get one."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What `python app.py` says at its start: where it is, why it is the demo."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

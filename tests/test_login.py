@@ -1,7 +1,5 @@
 """Logging in, in both flows, and what attackers try on the way."""
 
-from __future__ import annotations
-
 import re
 from base64 import urlsafe_b64encode
 from hashlib import sha256

@@ -1,7 +1,5 @@
 """What plays, and when Spotify is asked again; windows, tokens, accounts."""
 
-from __future__ import annotations
-
 import gc
 from types import FrameType
 from typing import Any

@@ -1,7 +1,5 @@
 """What Spotify's answers become: every known payload, and a great many broken ones."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Many at once: nothing is done twice, nobody comes back, nobody sees another's."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 

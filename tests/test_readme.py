@@ -1,7 +1,5 @@
 """What the documents say, held against what there is."""
 
-from __future__ import annotations
-
 import ast
 import re
 from graphlib import TopologicalSorter

@@ -1,7 +1,5 @@
 """When Spotify is asked again: the table, and a day's calls that last for the day."""
 
-from __future__ import annotations
-
 import logging
 import random
 from statistics import fmean

@@ -1,7 +1,5 @@
 """The session and its cookies, the text of others, and the log."""
 
-from __future__ import annotations
-
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor

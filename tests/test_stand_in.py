@@ -1,7 +1,5 @@
 """The stand-in is as strict as Spotify where the app can tell."""
 
-from __future__ import annotations
-
 import re
 from base64 import b64encode
 from functools import partial

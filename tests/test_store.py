@@ -1,7 +1,5 @@
 """One contract for every store, then what only one of them has to promise."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """The road to Spotify over TLS, and through a proxy of the environment."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from collections.abc import Iterator
