@@ -75,13 +75,12 @@ class Browser:
     def open(self, method: str, path: str, **headers: str) -> TestResponse:
         """Send a request. Headers: Sec_Fetch_Site="cross-site" and so on."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._client.open(path, base_url=ORIGIN, method=method, headers=named)
+        origin = self.app.config.get("ORIGIN", ORIGIN)
+        return self._client.open(path, base_url=origin, method=method, headers=named)
 
     def begin_login(self) -> dict[str, str]:
         """Go to /login and return the query of Spotify's authorise page."""
-        location = self.get("/login").headers["Location"]
-        assert location.startswith(f"{self.spotify.accounts_url}/authorize?")
-        return dict(parse_qsl(urlsplit(location).query))
+        return query_of(self.get("/login"))
 
     def code_for(self, query: dict[str, str], person: str = "robin") -> str:
         """Agree on Spotify's page, and return the path that it sends the browser to."""
@@ -115,9 +114,14 @@ class Browser:
         return None if shown == "None" else shown
 
 
+def query_of(redirect: TestResponse) -> dict[str, str]:
+    """Return the query of the address that a redirect leads to."""
+    return dict(parse_qsl(urlsplit(redirect.headers["Location"]).query))
+
+
 def shown(page: TestResponse) -> str:
-    """Return the state of the player on a page, empty when there is no player."""
-    found = re.search(r'<section id="player" data-state="(\w+)"', page.text)
+    """Return the player's state or the problem's name; empty if there is neither."""
+    found = re.search(r'<section[^>]* data-state="(\w+)"', page.text)
     return found[1] if found else ""
 
 

@@ -3,11 +3,10 @@
 import re
 from base64 import urlsafe_b64encode
 from hashlib import sha256
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
-from werkzeug.test import TestResponse
 
 from stand_in import StandIn
 from tests.conftest import (
@@ -19,20 +18,19 @@ from tests.conftest import (
     MakeApp,
     pending,
     people,
+    query_of,
+    shown,
 )
 
 REDIRECT_URI = f"{ORIGIN}/callback"
 CANCEL = "/callback?error=access_denied&state="
 
 
-def name_of(page: TestResponse) -> str:
-    """Return the name of the problem on a page."""
-    return page.text.partition('data-state="')[2].partition('"')[0]
-
-
 def test_login_proves_itself_and_leads_to_a_track(flow: str, browser: Browser) -> None:
     """By a verifier (RFC 7636) or the secret, in one call, once, and nowhere else."""
     assert 'href="/login"' in browser.get("/").text
+    page = browser.get("/login").headers["Location"]
+    assert page.startswith(f"{browser.spotify.accounts_url}/authorize?")
     query = browser.begin_login()
     asked = {"client_id": CLIENT_ID, "redirect_uri": REDIRECT_URI}
     asked |= {"response_type": "code", "scope": "user-read-currently-playing"}
@@ -41,7 +39,7 @@ def test_login_proves_itself_and_leads_to_a_track(flow: str, browser: Browser) -
     answer, user_id, again = browser.get(link), browser.user_id, browser.get(link)
     assert (answer.status_code, answer.location) == (307, "/")
     assert browser.json()["state"] == "playing"
-    assert (again.status_code, name_of(again)) == (400, "invalid_state")
+    assert (again.status_code, shown(again)) == (400, "invalid_state")
     assert browser.user_id == user_id is not None
     token, *others = browser.spotify.calls
     calls = [call.endpoint for call in browser.spotify.calls]
@@ -76,7 +74,7 @@ def test_state_from_another_browser_is_refused_and_not_burnt(
         before = visitor.user_id
         for foreign in (link, CANCEL + query["state"]):
             answer = visitor.get(foreign)
-            assert (answer.status_code, name_of(answer)) == (400, "invalid_state")
+            assert (answer.status_code, shown(answer)) == (400, "invalid_state")
             assert "Set-Cookie" not in answer.headers
         assert visitor.user_id == before
     assert browser.spotify.count("token") == people(app) == 1  # of the other's login
@@ -125,7 +123,7 @@ def test_no_header_and_no_argument_changes_where_things_go(browser: Browser) -> 
     noise = "&".join(f"{name}=https://evil.example" for name in names)
     begun = browser.get(f"/login?{noise}", **headers)
     assert not re.search("evil|Secure", f"{begun.headers}")
-    query = dict(parse_qsl(urlsplit(begun.location).query))
+    query = query_of(begun)
     for path in (browser.code_for(query), "/login?", "/logout?"):
         assert browser.get(f"{path}&{noise}", **headers).location == "/"
     call = browser.spotify.calls[0]
@@ -148,8 +146,8 @@ def test_error_is_a_page_of_ours_once(
         link = f"/callback?state={browser.begin_login()['state']}&error={quote(error)}"
         link += "&error_description=<script>evil&error_uri=evil&next=//evil.example"
         answer, again = browser.get(link), browser.get(link)
-        assert (answer.status_code, name_of(answer)) == (status, name)
-        assert (again.status_code, name_of(again)) == (400, "invalid_state")
+        assert (answer.status_code, shown(answer)) == (status, name)
+        assert (again.status_code, shown(again)) == (400, "invalid_state")
         seen = f"{answer.headers}{answer.text}{again.headers}{again.text}"
         assert not re.search("evil|Set-Cookie", seen + caplog.text)
     assert "login refused: access_denied" in caplog.text
@@ -162,7 +160,7 @@ def test_cancel_after_a_login_in_another_tab_logs_nobody_out(browser: Browser) -
     before = browser.tab()
     browser.get(browser.code_for(agreed))
     answer = before.get(CANCEL + cancelled["state"])
-    assert (name_of(answer), "Set-Cookie" in answer.headers) == ("cancelled", False)
+    assert (shown(answer), "Set-Cookie" in answer.headers) == ("cancelled", False)
     assert browser.json()["state"] == "playing"
 
 

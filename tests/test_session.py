@@ -3,14 +3,12 @@
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask, session
 
 from stand_in import StandIn
-from tests.conftest import ORIGIN, Browser, Clock, MakeApp, people
+from tests.conftest import ORIGIN, Browser, Clock, MakeApp, people, query_of
 from tests.wire import hold
 
 # ---- The ID
@@ -102,16 +100,14 @@ def test_cookies_have_every_protection_that_their_origin_allows(
     origin: str, make_app: MakeApp, spotify: StandIn
 ) -> None:
     """HttpOnly, Lax, own name; __Host- and Secure on https; cleared just so."""
-    client = make_app(redirect_uri=f"{origin}/callback").test_client()
-    visit = partial(client.get, base_url=origin)
-    first = visit("/login")
-    query = dict(parse_qsl(urlsplit(first.location).query))
-    done = visit(f"/callback?code={spotify.grant(**query)}&state={query['state']}")
+    browser = Browser(make_app(redirect_uri=f"{origin}/callback"), spotify)
+    first = browser.get("/login")
+    done = browser.get(browser.code_for(query_of(first)))
     prefix, secure = ("__Host-", "Secure; ") if origin != ORIGIN else ("", "")
     for response, start in (
         (first, "now_playing=[^;]+"),
         (done, "now_playing=[^;]+; Expires=[^;]+"),
-        (visit("/logout"), "now_playing=; Expires=[^;]+; Max-Age=0"),
+        (browser.get("/logout"), "now_playing=; Expires=[^;]+; Max-Age=0"),
     ):
         (cookie,) = response.headers.getlist("Set-Cookie")
         protected = f"{prefix}{start}; {secure}HttpOnly; Path=/; SameSite=Lax"
