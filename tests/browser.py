@@ -7,7 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from flask import Flask
 from playwright.sync_api import (
@@ -24,7 +23,7 @@ from werkzeug.serving import ThreadedWSGIServer
 from problems import Problem
 from stand_in import StandIn
 from stand_in.server import Connection
-from tests.conftest import Clock, MakeApp
+from tests.conftest import Browser, Clock, MakeApp
 
 SPY = Path(__file__).with_suffix(".js").read_text("utf-8")
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
@@ -57,7 +56,7 @@ class Visitor:
     def __init__(
         self, context: BrowserContext, site: Flask, spotify: StandIn, clock: Clock
     ) -> None:
-        self.context, self.origin = context, str(site.jinja_env.globals["origin"])
+        self.context, self.site, self.origin = context, site, site.config["ORIGIN"]
         self.spotify, self.clock = spotify, clock
         context.set_default_timeout(10_000)
         context.add_init_script(f"{{{SPY}}}")
@@ -98,13 +97,10 @@ class Visitor:
 
     def log_in(self, person: str = "robin") -> None:
         """Log in, as another tab would."""
-        self.context.clear_cookies()
-        ask = self.context.request
-        asked = ask.get(f"{self.origin}/login", max_redirects=0).headers["location"]
-        query = dict(parse_qsl(urlsplit(asked).query))
-        code = self.spotify.grant(person=person, **query)
-        back = f"{self.origin}/callback?code={code}&state={query['state']}"
-        assert ask.get(back, max_redirects=0).status == 307
+        tab = Browser(self.site, self.spotify)
+        assert tab.log_in(person).status_code == 307
+        name, url = self.site.config["SESSION_COOKIE_NAME"], self.origin
+        self.context.add_cookies([{"name": name, "value": tab.cookie, "url": url}])
 
     def change(self, what: Any) -> None:
         """Play something else, when the app would ask Spotify again."""
