@@ -40,12 +40,6 @@ from tests.conftest import Clock, MakeApp, needs
 LEFT = "ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings(LEFT)]
 
-with_and_without_javascript = pytest.mark.parametrize(
-    ("visitor", "javascript"),
-    [({}, True), ({"java_script_enabled": False}, False)],
-    indirect=["visitor"],
-)
-
 STATIC = Path(__file__).parents[1] / "static"
 TITLE = "Postcards to the Ferryman"
 DUET = "Second-Best Umbrella"
@@ -132,7 +126,11 @@ def visitor(
 # ---- The journey
 
 
-@with_and_without_javascript
+@pytest.mark.parametrize(
+    ("visitor", "javascript"),
+    [({}, True), ({"java_script_enabled": False}, False)],
+    indirect=["visitor"],
+)
 def test_journey_from_localhost(visitor: Visitor, javascript: bool) -> None:
     page, origin = visitor.page, visitor.origin
     page.goto(origin.replace("127.0.0.1", "localhost"))
@@ -353,22 +351,6 @@ def test_progress_runs_on_and_ends(visitor: Visitor) -> None:
     page.clock.fast_forward(60_000)  # as after a sleep
     expect(bar).to_have_js_property("value", 26_000)
     expect(elapsed).to_have_text("0:26")
-
-
-def test_untouched_page_makes_the_calls_of_the_table(visitor: Visitor) -> None:
-    page, player = visitor.meets("paused"), visitor.page.locator("#player")
-    waits: list[int] = []
-    while sum(waits) < 600_000:
-        waits.append(int(player.get_attribute("data-poll-after-ms") or 0))
-        visitor.clock.advance(waits[-1] / 1000)
-        with page.expect_response("**/now-playing") as answered:
-            page.clock.fast_forward(waits[-1])
-        (wait,) = re.findall(r'data-poll-after-ms="(\d+)"', answered.value.text())
-        expect(player).to_have_attribute("data-poll-after-ms", wait)
-    # After 0, 15, 30, 60, 120 s and so on, or up to 8 % later
-    assert len(waits) in (11, 12)
-    assert visitor.spotify.count("player") == 1 + len(waits)
-    assert {*visitor.asked} == {None}  # nobody looked
 
 
 def test_a_day_left_open_leaves_nothing_behind(visitor: Visitor) -> None:
