@@ -1,7 +1,5 @@
 """What plays, and when Spotify is asked again; windows, tokens, accounts."""
 
-import gc
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -217,15 +215,6 @@ def test_clock_that_somebody_sets_changes_nothing_but_what_spotify_counts_by(
 # ---- Tokens
 
 
-def test_a_token_is_renewed_shortly_before_its_end(
-    robin: Browser, spotify: StandIn, clock: Clock
-) -> None:
-    for seconds, calls in ((HOUR - 61, "player"), (2, "token player")):
-        clock.advance(seconds)
-        robin.json(look=True)
-        assert endpoints(spotify) == calls.split()
-
-
 def test_an_api_that_refuses_every_token_is_in_trouble_itself(
     robin: Browser, spotify: StandIn, clock: Clock
 ) -> None:
@@ -238,15 +227,6 @@ def test_an_api_that_refuses_every_token_is_in_trouble_itself(
     spotify.heal()
     clock.advance(3)
     assert robin.json(look=True)["state"] == "playing"
-
-
-def test_a_visit_that_failed_leaves_nothing_behind(robin: Browser) -> None:
-    """As it would if its error were kept, with all that led to it."""
-    robin.spotify.fail("player", "rate_limited")
-    assert robin.json()["error"] == "rate_limited"
-    gc.collect()
-    frames = (it for it in gc.get_objects() if isinstance(it, FrameType))
-    assert "_ask_again" not in [frame.f_code.co_name for frame in frames]
 
 
 def test_refused_token_is_not_sent_again_while_a_new_one_has_to_wait(
