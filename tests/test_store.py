@@ -16,7 +16,6 @@ from store import Store, open_store
 from store.redis import LOCK_SECONDS, SAVE_SECONDS, SOCKET_SECONDS, name_of
 from tests.conftest import SECRET, Browser, Clock, MakeApp
 from tests.redis_server import RedisProxy, RedisServer
-from tests.wire import hold
 
 TOKEN = Token("access-canary", "refresh-canary", 1_800_003_600.1, 1_800_000_000.2, True)
 FULL = User(TOKEN, Account("canary", "robin"))
@@ -177,20 +176,6 @@ def test_twenty_requests_at_two_servers_refresh_once(
         states = list(threads.map(lambda tab: tab.json().get("state"), tabs))
     assert states == ["playing"] * 20
     assert (spotify.count("token"), spotify.count("player")) == (1, 2)
-
-
-def test_logout_at_one_server_while_the_other_refreshes_stays(
-    at_two: list[Browser], spotify: StandIn, clock: Clock, redis: RedisServer
-) -> None:
-    clock.advance(3600)
-    with ThreadPoolExecutor(1) as threads, hold(spotify, "token") as held:
-        page = threads.submit(at_two[0].tab().json)
-        assert held.arrived()
-        assert at_two[1].post("/logout").status_code == 303
-        held.release()
-        assert page.result()["error"] == "logged_out"
-    assert at_two[0].user_id is None
-    assert redis.client.keys("*") == []
 
 
 @pytest.mark.parametrize("fault", ["lose", "freeze"])
