@@ -1,4 +1,4 @@
-"""What environment and .env become, and what is said about settings that are wrong."""
+"""What environment and .env become, and what is said about them."""
 
 import re
 import sys
@@ -11,8 +11,10 @@ import pytest
 
 from config import DEMO_CLIENT_ID, HOME, Config, ConfigError, read_environ
 from tests.conftest import CLIENT_ID, needs
+from web.server import greeting, hints
 
-ID = {"SPOTIFY_CLIENT_ID": CLIENT_ID}
+ID = "SPOTIFY_CLIENT_ID"
+WITH_ID = {ID: CLIENT_ID}
 KEY = "sixteen-letters-"
 REDIS = "redis://:redis-password@127.0.0.1:6379/0"
 HTTPS = "https://music.example/callback"
@@ -62,7 +64,7 @@ def problems(environ: Mapping[str, str]) -> list[str]:
 )
 def test_settings_are_read(environ: str, expected: dict[str, Any]) -> None:
     environ = re.sub("^URI", "SPOTIFY_REDIRECT_URI", environ)
-    read = Config.from_env(ID | dict(it.split("=", 1) for it in environ.split()))
+    read = Config.from_env(WITH_ID | dict(it.split("=", 1) for it in environ.split()))
     assert {name: getattr(read, name) for name in expected} == expected
 
 
@@ -91,10 +93,11 @@ REDIRECT_URIS = {  # what is said, with the fix, and about which
 def test_wrong_redirect_uri_is_told_with_a_right_one(told: tuple[str, str]) -> None:
     what, right = told
     for value in REDIRECT_URIS[told].split():
-        [problem] = problems(ID | {"SPOTIFY_REDIRECT_URI": value})
+        [problem] = problems(WITH_ID | {"SPOTIFY_REDIRECT_URI": value})
         fix = f"{what}: write {right} here and in the dashboard"
         assert problem == f"SPOTIFY_REDIRECT_URI {fix}", value
-    assert Config.from_env(ID | {"SPOTIFY_REDIRECT_URI": right}).redirect_uri == right
+    read = Config.from_env(WITH_ID | {"SPOTIFY_REDIRECT_URI": right})
+    assert read.redirect_uri == right
 
 
 NO_BASES = "http://x.example x.example ftp://x https:// https://robin@x https://x?a ["
@@ -126,7 +129,7 @@ def test_wrong_setting_is_told_with_its_fix(name: str) -> None:
         needs("redis", find_spec("redis") is not None)
     values, what = WRONG[name]
     for value in values.split():
-        [told] = problems({"SECRET_KEY": KEY} | ID | {name: value})
+        [told] = problems({"SECRET_KEY": KEY} | WITH_ID | {name: value})
         assert told.startswith(f"{name} {what.format(value)}")
         assert told.isprintable()
         assert "word" not in told.partition("password as")[0]
@@ -135,7 +138,7 @@ def test_wrong_setting_is_told_with_its_fix(name: str) -> None:
 def test_redis_shares_logins_and_needs_a_key() -> None:
     needs("redis", find_spec("redis") is not None)
     for url in (REDIS, "rediss://x?ssl_cert_reqs=none", "unix://:word@/run/redis.sock"):
-        environ = ID | {"REDIS_URL": url, "WORKERS": "4"}
+        environ = WITH_ID | {"REDIS_URL": url, "WORKERS": "4"}
         read = Config.from_env(environ | {"SECRET_KEY": KEY})
         assert (read.redis_url, read.workers, read.secret_key) == (url, 4, KEY)
     key, file = problems(environ | {"LOGINS_FILE": "a.db"})
@@ -147,7 +150,7 @@ def test_redis_without_its_packages_says_which_command_brings_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
-    [told] = problems(ID | {"REDIS_URL": REDIS, "SECRET_KEY": KEY})
+    [told] = problems(WITH_ID | {"REDIS_URL": REDIS, "SECRET_KEY": KEY})
     assert told.endswith(": pip install -r requirements-redis.txt")
 
 
@@ -182,3 +185,54 @@ def test_dotenv_is_read_beneath_the_environment(tmp_path: Path) -> None:
     path.write_bytes("ID=schl\u00fcssel\n".encode("utf-16"))  # as PowerShell does
     with pytest.raises(ConfigError, match=r"\.env can't be read: save it as UTF-8"):
         read_environ({}, path)
+
+
+# ---- What `python app.py` says at its start
+
+DEMO = f"No {ID} in .env: this is the demo"
+MISTAKES = (  # what stands in which file, and the hint
+    ("", ".env", DEMO),
+    (f"\n# {ID} = abc", ".env", ".env, line 2 has no effect: remove the #"),
+    (f"{ID}: abc", ".env", ".env, line 1 is not a setting: write NAME="),
+    (f"{ID}=a\n{ID}=", ".env", f"{ID} is in .env more than once: the last one"),
+    (f"{ID}=a", ".env", f"An empty environment variable {ID} wins over .env"),
+    (f"{ID}=a", ".env.txt", ".env.txt is not read: rename it to .env"),
+    (f"{ID}=a", ".env.example", ".env.example is not read: rename it to .env"),
+)
+NAMES = {  # as people write them, and what they should write
+    "CLIENT_ID": ID,
+    "SPOTIFY_ID": ID,
+    "SPOTIPY_CLIENT_SECRET": "SPOTIFY_CLIENT_SECRET",
+    "SPOTIFY_REDIRECTURL": "SPOTIFY_REDIRECT_URI",
+    "ID": None,
+}
+
+
+@pytest.mark.parametrize(("content", "file", "hint"), MISTAKES)
+def test_demo_says_why_it_is_the_demo(
+    tmp_path: Path, content: str, file: str, hint: str
+) -> None:
+    (tmp_path / file).write_text(content)
+    hinted = hints({ID: ""}, tmp_path / ".env")
+    first, *others = [it.replace(f"{tmp_path}/", "") for it in hinted]
+    assert first.startswith(hint)
+    assert others == ([] if hint == DEMO else [DEMO])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_misspelt_names_are_told_with_the_right_one(tmp_path: Path, name: str) -> None:
+    told = [f"{name} is not a setting of this app: use {NAMES[name]}"]
+    hinted = list(hints({ID: "abc", name: "x"}, tmp_path / ".env"))
+    assert hinted == (told if NAMES[name] else [])
+
+
+def test_it_says_where_it_listens_if_people_open_it_elsewhere() -> None:
+    for uri, host, port, elsewhere in (
+        ("http://[::1]", "::", 80, None),
+        ("http://127.0.0.1:8080", "0.0.0.0", 5000, "0.0.0.0:5000"),
+        ("http://127.0.0.1:5000", "::1", 5000, "[::1]:5000"),
+    ):
+        said = greeting(Config(CLIENT_ID, None, f"{uri}/callback", host, port))
+        assert said.startswith(f"Open {uri}\n")
+        listens = re.search(r"listens on (\S+): a proxy or a forwarded", said)
+        assert (listens and listens[1]) == elsewhere
