@@ -1,6 +1,5 @@
 """All that Spotify, or the road to it, can do wrong, and what people then see."""
 
-import json
 import logging
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,7 +16,7 @@ from problems import KINDS
 from stand_in import FAILURES, StandIn
 from stand_in.failures import Failure, How, answer
 from tests.conftest import SECRET, Browser, Clock, MakeApp, about, people, shown
-from tests.wire import CLOSE, ODD, TRACK, hold, sized
+from tests.wire import CLOSE, ODD, TRACK, hold
 
 HOUR = 3_600  # seconds
 
@@ -193,21 +192,15 @@ def test_fault_of_the_profile_stops_no_login_and_no_page(
 # ---- The road
 
 
-def packed(name: str) -> bytes:
-    """Return an answer that serves for the player and for the profile."""
-    fields = {"item": {"name": name}, "is_playing": True, "display_name": name}
-    return sized(json.dumps(fields).encode())
-
-
 @pytest.mark.parametrize("when", ["in one segment", "later", "upon the next request"])
-@pytest.mark.parametrize("endpoint", ["player", "profile"])
 def test_answer_that_nobody_asked_for_reaches_nobody(
-    when: str, endpoint: str, browser: Browser, other: Browser, clock: Clock
+    when: str, browser: Browser, other: Browser, clock: Clock
 ) -> None:
     """Neither whose connection it was, nor the next, nor anybody after."""
 
     def answer_twice(connection: socket, healed: Event) -> None:
-        first, second = packed("First"), packed("Not yours")
+        titles = [TRACK | {"item": {"name": name}} for name in ("First", "Not yours")]
+        first, second = (answer(200, title) for title in titles)
         connection.sendall(first + second if when == "in one segment" else first)
         if when != "in one segment":
             healed.wait() if when == "later" else connection.recv(1)
@@ -215,7 +208,7 @@ def test_answer_that_nobody_asked_for_reaches_nobody(
         over.wait()
 
     over = Event()
-    browser.spotify.fail(endpoint, answer_twice, 1)
+    browser.spotify.fail("player", answer_twice, 1)
     browser.log_in()
     assert "First" in browser.get("/").text
     browser.spotify.heal()
