@@ -4,8 +4,8 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -39,20 +39,18 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reopen(path: Path, clock: Clock, request: pytest.FixtureRequest) -> Reopen:
+def reopen(path: Path, clock: Clock) -> Iterator[Reopen]:
     """Give a function that opens the file, as after a restart."""
-    stores: list[FileStore[str]] = []
+    with ExitStack() as opened:
 
-    def reopen() -> FileStore[str]:
-        for old in stores:
-            old.close()
-        store = open_store(Config("x", logins_file=str(path)), str, clock)
-        assert isinstance(store, FileStore)
-        stores.append(store)
-        request.addfinalizer(stores[-1].close)
-        return stores[-1]
+        def reopen() -> FileStore[str]:
+            opened.close()
+            store = open_store(Config("x", logins_file=str(path)), str, clock)
+            assert isinstance(store, FileStore)
+            opened.callback(store.close)
+            return store
 
-    return reopen
+        yield reopen
 
 
 def change(path: Path, statement: str) -> None:

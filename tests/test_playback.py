@@ -180,21 +180,28 @@ LINKED = {"external_urls": {"spotify": f"{OPEN}/artist/1"}}
 TEXTS += ["a\0b", "a\ud800b"]
 
 
-def test_hostile_text_is_shown_as_text(
-    browser: Browser, spotify: StandIn, clock: Clock
+@pytest.mark.parametrize("known", [["display_name"], ["id"], ["display_name", "id"]])
+def test_account_is_shown_as_text_as_far_as_it_is_known(
+    known: list[str], browser: Browser
 ) -> None:
-    """As the account's, a title, in links and without one, and as a kind."""
-    profile = answer(200, {"display_name": MARKUP, "id": MARKUP}, CLOSE)
-    spotify.fail("profile", profile)
+    profile = {"id": None, "display_name": " "} | dict.fromkeys(known, MARKUP)
+    browser.spotify.fail("profile", answer(200, profile, CLOSE))
     browser.log_in()
-    assert browser.get("/").text.count(str(escape(MARKUP))) == 2
+    footer = browser.get("/").text.partition("</main>")[2]
+    names = [it.split("</bdi>")[0] for it in footer.split("<bdi>")[1:]]
+    assert names == [escape(MARKUP)] * len(known)
+
+
+def test_hostile_text_is_shown_as_text(browser: Browser, clock: Clock) -> None:
+    """As a title, in links and without one, and as a kind."""
+    browser.log_in()
     for text in TEXTS:
         seen = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
         name = {"name": text}
         named = name | {"artists": [name | LINKED], "album": name}
         for count, item in (3, named), (1, {"type": text, "name": None}):
             clock.advance(2.5)
-            spotify.play(plays("duet", item))
+            browser.spotify.play(plays("duet", item))
             page = browser.get("/").text
             assert browser.get("/now-playing").text.count(json.dumps(seen)) == count
             assert page.count(str(escape(seen))) >= count

@@ -76,16 +76,14 @@ def test_a_slow_page_undoes_no_login_of_another_tab(
 # ---- The cookies
 
 
-def test_broken_cookies_mean_logged_out(
-    make_app: MakeApp, app: Flask, browser: Browser
-) -> None:
+def test_broken_cookies_mean_logged_out(make_app: MakeApp, browser: Browser) -> None:
     """Truncated, changed, 8 KB, another start's: said once, and never an error."""
     elsewhere = Browser(make_app(), browser.spotify)
     for visitor in (browser, elsewhere):
         visitor.log_in()
     good = browser.cookie
     broken = [elsewhere.cookie, good[:-9], good + "a" * 8192, "", "ü✓"]
-    client = app.test_client(use_cookies=False)
+    client = browser.app.test_client(use_cookies=False)
     for value in broken:
         sent = f"now_playing={value}".encode().decode("latin-1")
         for header in (sent, f"{sent}; {sent}"):
