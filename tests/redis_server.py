@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import subprocess
 from contextlib import suppress
@@ -16,7 +15,7 @@ from tests.wire import LocalServer, free_port
 
 
 class RedisServer:
-    """A server that can be frozen."""
+    """A server that keeps nothing."""
 
     def __enter__(self) -> RedisServer:
         port = free_port()
@@ -28,12 +27,6 @@ class RedisServer:
         while b"Ready to accept" not in (line := self._process.stdout.readline()):
             assert line, "redis-server did not start"
         return self
-
-    def freeze(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
@@ -51,8 +44,8 @@ class RedisServer:
 class RedisProxy(LocalServer):
     """Passes commands on to the Redis at the port.
 
-    fault: what happens, until healed, when a refreshed token is saved: "lose" (the
-    answer, with the connection), "refuse", or "freeze".
+    fault: what happens, until healed, to commands with `where` in them: "lose" (the
+    answer, with the connection), "refuse", or "freeze". Others pass.
     """
 
     request_queue_size = 128  # as in Redis
@@ -61,6 +54,7 @@ class RedisProxy(LocalServer):
         super().__init__(_Connection)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.redis_port, self.fault = redis_port, ""
+        self.where = b"\r\nXX\r\n"  # when a refreshed token is saved
         self.saves, self.healed = Semaphore(0), Event()
 
     def heal(self) -> None:
@@ -76,7 +70,7 @@ class _Connection(BaseRequestHandler):
         with suppress(OSError), socket.create_connection(address) as redis:
             # Commands and answers arrive in one piece each, because they are small.
             while command := self.request.recv(65536):
-                fault = self.server.fault if b"\r\nXX\r\n" in command else ""
+                fault = self.server.fault if self.server.where in command else ""
                 if fault:
                     self.server.saves.release()
                 if fault == "freeze":

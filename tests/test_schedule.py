@@ -102,20 +102,19 @@ def spend(calls: DailyCalls, count: int) -> DailyCalls:
     return calls
 
 
+PACES = [(100, 1, 0, 1), (100, 1, 45, 2), (100, 1, 150, 20), (0, 1, 9_999, 1)]
+PACES += [(400, 4, 45, 2), (3, 4, 1, 20), (0, 4, 9_999, 1)]  # shared by workers
+
+
 @pytest.mark.parametrize(
-    ("limit", "spent", "pace"),
-    [(100, 0, 1), (100, 45, 2), (100, 150, 20), (0, 9_999, 1), (None, 450, 2)],
+    ("limit", "workers", "spent", "pace"),
+    [*PACES, (None, 1, 450, 2), (None, 2, 225, 2)],
 )
 def test_pace_slows_down_as_the_limit_comes_near(
-    limit: int | None, spent: int, pace: float, clock: Clock
+    limit: int | None, workers: int, spent: int, pace: float, clock: Clock
 ) -> None:
-    calls = spend(DailyCalls(limit, 1, clock.monotonic), spent)
+    calls = spend(DailyCalls(limit, workers, clock.monotonic), spent)
     assert calls.pace == pytest.approx(pace)
-
-
-def test_limit_is_shared_by_workers(clock: Clock) -> None:
-    limits = [DailyCalls(it, 4, clock.monotonic).limit for it in (1000, None, 0, 3)]
-    assert limits == [250, 250, 0, 1]
 
 
 def test_more_than_five_people_in_a_day_have_no_limit_unless_it_is_set(

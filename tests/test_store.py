@@ -232,20 +232,18 @@ def test_a_lock_outlives_every_call_inside() -> None:
 
 @pytest.mark.slow
 def test_without_redis_a_page_says_so_and_it_heals(
-    at_two: list[Browser], redis: RedisServer
+    at_two: list[Browser], proxy: RedisProxy
 ) -> None:
     """503, never logged in, nothing lost."""
     user_id, visit = str(at_two[0].user_id), at_two[0].get
-    redis.freeze()
-    try:
-        for path in ("/", "/login", "/callback?code=x&state=y", "/now-playing"):
-            answer = visit(path)
-            seen = f"{answer.headers}{answer.text}"
-            assert answer.status_code == 503
-            assert not re.search(f"{user_id}|Set-Cookie|Location", seen)
-        probes = [visit(path).status_code for path in ("/readyz", "/healthz")]
-        assert (probes, at_two[0].json()["error"]) == ([503, 200], "unavailable")
-    finally:
-        redis.thaw()
+    proxy.where, proxy.fault = b"", "freeze"
+    for path in ("/", "/login", "/callback?code=x&state=y", "/now-playing"):
+        answer = visit(path)
+        seen = f"{answer.headers}{answer.text}"
+        assert answer.status_code == 503
+        assert not re.search(f"{user_id}|Set-Cookie|Location", seen)
+    probes = [visit(path).status_code for path in ("/readyz", "/healthz")]
+    assert (probes, at_two[0].json()["error"]) == ([503, 200], "unavailable")
+    proxy.heal()
     assert visit("/readyz").status_code == 200
     assert at_two[0].user_id == user_id
