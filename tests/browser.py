@@ -1,11 +1,9 @@
 """A visitor with a real browser, and what the tests ask the pages there."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from flask import Flask
@@ -18,33 +16,14 @@ from playwright.sync_api import (
     TimeoutError,
     expect,
 )
-from werkzeug.serving import ThreadedWSGIServer
 
-from problems import Problem
 from stand_in import StandIn
-from stand_in.server import Connection
-from tests.conftest import Browser, Clock, MakeApp
+from tests.conftest import Browser, Clock
 
 SPY = Path(__file__).with_suffix(".js").read_text("utf-8")
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
 LONG = 150  # seconds; after that the app asks Spotify again, whatever it knows
 expect.set_options(timeout=10_000)  # as for everything else in a Visitor
-
-
-@contextmanager
-def reachable(make_app: MakeApp) -> Iterator[Flask]:
-    """Give an app that browsers can reach. At /problem/<name> it has that problem."""
-    with ThreadedWSGIServer("127.0.0.1", 0, Flask(__name__), Connection) as server:
-        uri = f"http://127.0.0.1:{server.port}/callback"
-        server.app = app = make_app(redirect_uri=uri, port=server.port)
-        app.add_url_rule("/problem/<name>", view_func=have_problem)
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield app
-        server.shutdown()
-
-
-def have_problem(name: str) -> str:
-    raise Problem(name, 7)
 
 
 class Visitor:

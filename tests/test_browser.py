@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from random import Random
+from threading import Thread
 from typing import Any
 
 import esprima
@@ -19,18 +20,18 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from werkzeug.serving import ThreadedWSGIServer
 
-from problems import KINDS
+from problems import KINDS, Problem
 from stand_in import StandIn
 from stand_in.failures import answer
+from stand_in.server import Connection
 from tests.browser import (
     Visitor,
     box,
     flaws,
-    have_problem,
     heading,
     is_logged_out,
-    reachable,
     shows,
     style,
 )
@@ -102,8 +103,18 @@ def kiosk(
 
 @pytest.fixture
 def site(make_app: MakeApp) -> Iterator[Flask]:
-    with reachable(make_app) as site:
-        yield site
+    """An app that browsers can reach. At /problem/<name> it has that problem."""
+    with ThreadedWSGIServer("127.0.0.1", 0, Flask(__name__), Connection) as server:
+        uri = f"http://127.0.0.1:{server.port}/callback"
+        server.app = app = make_app(redirect_uri=uri, port=server.port)
+        app.add_url_rule("/problem/<name>", view_func=have_problem)
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield app
+        server.shutdown()
+
+
+def have_problem(name: str) -> str:
+    raise Problem(name, 7)
 
 
 @pytest.fixture

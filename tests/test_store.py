@@ -63,18 +63,10 @@ def test_an_auth_is_taken_once_by_one_of_many(store: Store[User]) -> None:
     assert sorted(taken, key=str) == [""] + [None] * 49
 
 
-def test_replace_changes_who_is_there_and_revives_nobody(store: Store[User]) -> None:
-    store.users.put("a", FULL)
-    assert store.users.replace("a", BARE)
-    assert store.users.pop("a") == BARE
-    assert not store.users.replace("a", FULL)
-    assert store.users.get("a") is None
-
-
 def test_users_expire_after_thirty_idle_days_and_auths_after_ten_minutes(
     store: Store[User], let_pass: Pass
 ) -> None:
-    """Whatever is done with a user, but for taking it out, renews it."""
+    """Whatever is done with a user renews it, but for taking it out, which is final."""
     users, auths, keys = store.users, store.auths, ("idle", "got", "put", "replaced")
     for key in keys:
         users.put(key, FULL)
@@ -82,12 +74,14 @@ def test_users_expire_after_thirty_idle_days_and_auths_after_ten_minutes(
     auths.put("early", "1")
     let_pass(599)
     auths.put("late", "2")
-    assert [users.get("got"), users.replace("replaced", FULL)] == [FULL, True]
+    assert [users.get("got"), users.replace("replaced", BARE)] == [FULL, True]
     users.put("put", FULL)
     let_pass(1)
     assert [auths.pop(key) for key in ("early", "late")] == [None, "2"]
     assert not users.replace("idle", FULL)
-    assert [users.get(key) for key in keys] == [None, FULL, FULL, FULL]
+    assert [users.pop(key) for key in keys] == [None, FULL, FULL, BARE]
+    assert not users.replace("put", FULL)
+    assert [users.get(key) for key in keys] == [None] * 4
 
 
 # ---- Redis
