@@ -8,7 +8,6 @@ from secrets import token_urlsafe
 from flask import Flask
 
 from app import create_app
-from config import Config, read_environ
 from player import User
 from spotify.client import Account
 from spotify.tokens import Token
@@ -20,10 +19,9 @@ sys.setswitchinterval(SWITCH_SECONDS)  # as in the app
 
 def create_crowded_app() -> Flask:
     """Return the app with CROWD people logged in, each with strings of their own."""
-    config = Config.from_env(read_environ(os.environ))
     store: MemoryStore[User] = MemoryStore(time.monotonic)
     for name in map(str, range(int(os.environ["CROWD"]))):
         access, refresh, now = token_urlsafe(155), token_urlsafe(98), time.time()
         token = Token(access, refresh, now + 3600, now, True)
         store.users.put(token_urlsafe(24), User(token, Account(name, name)))
-    return create_app(config, store)
+    return create_app(store=store)

@@ -17,13 +17,12 @@ answer |= {"timestamp": 1_790_000_000_000, "progress_ms": 4_749}
 answer["item"] |= {"name": "Song of PERSON", "id": "8ccd3ee9b1011271PERSON"}
 # tekore's models require more than Spotify sends today.
 answer["item"] |= {"popularity": 41, "external_ids": {"isrc": "USQX92401234"}}
-PLAYING = json.dumps(answer)
 TOKEN = {"access_token": "PERSON" + "x" * 200, "refresh_token": "x" * 131}
 TOKEN |= {"token_type": "Bearer", "scope": "user-read-currently-playing"}
 ANSWERS = {
     "/api/token": json.dumps(TOKEN | {"expires_in": 3600}),
     "/v1/me": '{"id": "PERSON", "account_id": "PERSON", "display_name": "PERSON"}',
-    "/v1/me/player/currently-playing": PLAYING,
+    "/v1/me/player/currently-playing": json.dumps(answer),
 }
 state = {"calls": 0, "ms": 0}
 
