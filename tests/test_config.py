@@ -101,16 +101,14 @@ def test_wrong_redirect_uri_is_told_with_a_right_one(told: tuple[str, str]) -> N
 
 NO_BASES = "http://x.example x.example ftp://x https:// https://robin@x https://x?a ["
 NO_IDS = f'abc {CLIENT_ID}0 "{CLIENT_ID}" {CLIENT_ID[1:]}\u0660'
+NO_PORTS = f"-1 1e3 70000 {'9' * 5_000} \u0665"
 NO_REDIS = """
     127.0.0.1:6379 redis://:pass/word@127.0.0.1:6379 redis://x:port redis://a..b/0
     redis://127.0.0.1?db=zero redis://127.0.0.1?ssl_cert_reqs=none
 """
 WRONG = {  # the values, and what is said about each
     "SPOTIFY_CLIENT_ID": (NO_IDS, "is not 32 letters and digits: copy it from "),
-    "PORT": (
-        f"-1 1e3 70000 {'9' * 5_000} \u0665",
-        "is {!r}: write a number from 1 to 65535",
-    ),
+    "PORT": (NO_PORTS, "is {!r}: write a number from 1 to 65535"),
     "THREADS": ("0", "is {!r}: write a number from 1 to 512"),
     "SPOTIFY_DAILY_CALLS": ("10000001", "is {!r}: write a number from 0 to "),
     "WORKERS": ("2", "is above 1: write 1, or set REDIS_URL"),

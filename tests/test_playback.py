@@ -229,10 +229,8 @@ def test_address_that_leads_elsewhere_is_dropped(url: str) -> None:
     """Of a link and of a picture; the next picture takes its place."""
     bad = {"external_urls": {"spotify": url.replace("HOST", "open.spotify.com")}}
     picture = {"url": url.replace("HOST", "i.scdn.co"), "width": 300}
-    item = bad | {
-        "artists": [bad | {"name": "Odile"}],
-        "album": bad | {"name": "Mostly"},
-    }
+    item: Payload = bad | {"artists": [bad | {"name": "Odile"}]}
+    item |= {"album": bad | {"name": "Mostly"}}
     now = told(plays("duet", item | {"images": [picture, {"url": f"{ART}/64"}]}))
     links = {"by": [link("Odile")], "from": link("Mostly"), "url": None}
     assert now == TRACK | links | {"image": f"{ART}/64", "year": None}

@@ -23,11 +23,8 @@ def playing(seconds: float | None = 0, length: int | None = 200) -> NowPlaying:
 PAUSED, NOTHING, UNKNOWN, AD = map(NowPlaying, ("paused", "nothing", "unknown", "ad"))
 WAITS = [
     # (what, unchanged, pace, seconds to wait)
-    *(
-        (playing(at), 9, 1, wait)
-        for at, wait in ((1, 5), (10, 20), (60, 30), (167, 30))
-    ),
-    *((playing(at), 9, 1, wait) for at, wait in ((168, 32.8), (190, 10.8))),
+    *((playing(at), 9, 1, wait) for at, wait in ((1, 5), (10, 20), (60, 30))),
+    *((playing(at), 9, 1, wait) for at, wait in ((167, 30), (168, 32.8), (190, 10.8))),
     *((playing(at, None), 9, 1, wait) for at, wait in ((10, 20), (None, 18))),
     *((playing(200), for_, 1, wait) for for_, wait in ((0, 2), (14, 16), (50, 30))),
     (playing(200), 2, 4, 16),
