@@ -54,12 +54,6 @@ def test_wait_is_the_tables(
     assert 0 <= min(later) < max(later) <= (0.6 if at_end else 0.08 * wait) + 1e-9
 
 
-def test_random_part_of_a_long_wait_does_not_lead_past_the_end() -> None:
-    waits = [next_wait(playing(15, 680), 300, 20) for _ in range(200)]
-    assert 600 <= min(waits) < 665
-    assert max(waits) <= 665 + 0.8 + 0.6
-
-
 @pytest.mark.parametrize(
     ("before", "now", "expected"),
     [

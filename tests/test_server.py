@@ -304,19 +304,16 @@ def test_half_sent_and_idle_connections_hold_nobody_up(start: Start) -> None:
 # ---- Bytes on the wire
 
 
-WIRE = (  # request, header, status
-    ("GET /%ff%fe%00%c3", "X: \xff\xfe", 404),
-    ("POST /logout", "Transfer-Encoding: chunked", 413),
-    ("GET /logout", "sec_fetch_site: none\r\nSec-Fetch-Site: cross-site", 403),
-    ("GET /", "\r\n".join(["X: " + "y" * 1000] * 22), 200),
-    ("GET /", "\r\n".join(["X: " + "y" * 1000] * 25), 431),
-)
-
-
 def test_bytes_on_the_wire_get_a_plain_answer(start: Start) -> None:
     server = start()
     host = f"Host: 127.0.0.1:{server.port}\r\nConnection: close"
-    for what, header, status in WIRE:
+    for what, header, status in (
+        ("GET /%ff%fe%00%c3", "X: \xff\xfe", 404),
+        ("POST /logout", "Transfer-Encoding: chunked", 413),
+        ("GET /logout", "sec_fetch_site: none\r\nSec-Fetch-Site: cross-site", 403),
+        ("GET /", "\r\n".join(["X: " + "y" * 1000] * 22), 200),
+        ("GET /", "\r\n".join(["X: " + "y" * 1000] * 25), 431),
+    ):
         sent = f"{what} HTTP/1.1\r\n{host}\r\n{header}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
             connection.sendall(sent.encode("latin-1"))
