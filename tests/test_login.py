@@ -134,7 +134,7 @@ def test_no_header_and_no_argument_changes_where_things_go(browser: Browser) -> 
 # ---- What comes back
 
 
-def test_error_is_a_page_of_ours_once(
+def test_cancel_or_error_is_a_page_of_ours_once_and_logs_nobody_out(
     browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing is asked, nothing shown of what came, and the state is used up.

@@ -25,8 +25,6 @@ ANSWERS = json.loads(PROGRAMME.read_text("utf-8").replace("BASE", ART))
 def plays(name: str, item: Payload | None = None, **more: Any) -> Any:
     """Return an answer of the stand-in's programme, with such changes."""
     answer = ANSWERS[name]["answer"]
-    if answer is None:
-        return None
     answer = {"timestamp": 1_702_851_692_462, "progress_ms": 20_000, **answer, **more}
     return answer | ({"item": answer["item"] | item} if item else {})
 

@@ -170,17 +170,14 @@ def test_it_says_where_it_is_and_a_second_copy_why_it_is_not(
     assert re.search(r"\n  - LOGINS_FILE .*: name another", said)
 
 
-def test_file_that_holds_no_certificates_is_told_at_once() -> None:
-    path = str(HOME / "README.md")
-    said = refused(2, SPOTIFY_CLIENT_ID=CLIENT_ID, SSL_CERT_FILE=path)
-    assert f"SSL_CERT_FILE {path} can't be read" in said
-
-
-def test_help_says_where_the_settings_are_and_arguments_are_refused() -> None:
+def test_help_says_where_the_settings_are_and_mistakes_are_told_at_once() -> None:
     said = refused(0, f"{APP} --help")
     assert "docs/settings.md" in said
     assert str(HOME / ".env") in re.sub(r"\s", "", said)
     assert "unrecognized arguments: --port=1" in refused(2, f"{APP} --port=1")
+    path = str(HOME / "README.md")  # which holds no certificates
+    said = refused(2, SPOTIFY_CLIENT_ID=CLIENT_ID, SSL_CERT_FILE=path)
+    assert f"SSL_CERT_FILE {path} can't be read" in said
 
 
 def test_it_runs_where_it_can_print_nothing(start: Start) -> None:
