@@ -137,10 +137,7 @@ def test_no_header_and_no_argument_changes_where_things_go(browser: Browser) -> 
 def test_cancel_or_error_is_a_page_of_ours_once_and_logs_nobody_out(
     browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is asked, nothing shown of what came, and the state is used up.
-
-    Who has logged in meanwhile, in another tab, stays logged in.
-    """
+    """Nothing is asked, nothing shown of what came, and the state is used up."""
     states = [browser.begin_login()["state"] for _ in range(3)]
     browser.log_in()
     browser.spotify.forget()

@@ -74,23 +74,22 @@ def test_answer_goes_on_or_is_news(
 # ---- The calls of a day
 
 
+def spend(calls: DailyCalls, count: int) -> DailyCalls:
+    for _ in range(count):
+        calls.add()
+    return calls
+
+
 def test_calls_are_counted_for_24_hours_to_the_second(clock: Clock) -> None:
     calls = DailyCalls(0, 1, clock.monotonic)
     for _ in range(90):
-        calls.add()
-        calls.add()
+        spend(calls, 2)
         clock.advance(DAY / 60)  # so that each time 60 are of the last 24 hours
     assert calls.count == 2 * 59
     clock.advance(DAY / 60 - 1)
     assert calls.count == 2 * 59
     clock.advance(1)
     assert calls.count == 2 * 58
-
-
-def spend(calls: DailyCalls, count: int) -> DailyCalls:
-    for _ in range(count):
-        calls.add()
-    return calls
 
 
 PACES = [(100, 1, 0, 1), (100, 1, 45, 2), (100, 1, 150, 20), (0, 1, 9_999, 1)]

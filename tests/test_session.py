@@ -37,8 +37,7 @@ def test_logout_that_the_person_did_not_want_is_refused(browser: Browser) -> Non
             response = browser.open(method, "/logout", **headers)
             assert response.status_code == status, headers
             assert "Set-Cookie" not in response.headers
-    # As RFC 9110 asks in §15.5.6
-    assert response.headers["Allow"] == "GET, OPTIONS, POST"
+    assert response.headers["Allow"] == "GET, OPTIONS, POST"  # RFC 9110 §15.5.6
     assert browser.user_id == user_id
 
 
