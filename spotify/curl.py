@@ -26,12 +26,11 @@ class Handle:
     Over HTTP/1.1, an answer that nobody asked for is taken for the answer to the next
     request on that connection, which may be another person's. So there, a connection
     serves one request. HTTP/2 tells which request an answer belongs to.
-    seconds: for a request, all in all. proxy: whether one of the environment is used.
-    count: called when a request goes out.
+    seconds: for a request, all in all. count: called when a request goes out.
     """
 
-    def __init__(self, seconds: float, proxy: bool, count: Callable[[], None]) -> None:
-        self._seconds, self._proxy, self._count = seconds, proxy, count
+    def __init__(self, seconds: float, count: Callable[[], None]) -> None:
+        self._seconds, self._count = seconds, count
         self._kept: pycurl.Curl | None = None  # with its connection, over HTTP/2
 
     def send(self, request: tk.Request, url: str) -> tk.Response:
@@ -58,8 +57,6 @@ class Handle:
             curl.setopt(pycurl.TIMEOUT_MS, int(1000 * self._seconds))
             curl.setopt(pycurl.PREREQFUNCTION, go_out)
             curl.setopt(pycurl.WRITEFUNCTION, write)
-            if not self._proxy:
-                curl.setopt(pycurl.PROXY, "")
             _perform(curl, on_used_connection=kept is not None)
             if not body and curl.getinfo(pycurl.SIZE_DOWNLOAD_T) > 0:
                 # A gzip that is cut short in its header is an empty body to libcurl.
@@ -99,6 +96,8 @@ def _describe(curl: pycurl.Curl, request: tk.Request, url: str) -> None:
     curl.setopt(pycurl.NOSIGNAL, 1)
     curl.setopt(pycurl.CAINFO, os.getenv("SSL_CERT_FILE") or certifi.where())
     curl.setopt(pycurl.URL, url + query)
+    if url.startswith("http:"):  # to this machine: not by a proxy of the environment
+        curl.setopt(pycurl.PROXY, "")
     curl.setopt(pycurl.HTTPHEADER, [f"{it}: {headers[it]}" for it in headers])
     curl.setopt(pycurl.USERAGENT, "now-playing")
     curl.setopt(pycurl.ACCEPT_ENCODING, "gzip")
