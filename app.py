@@ -6,7 +6,8 @@ import time
 from secrets import token_urlsafe
 
 import tekore as tk
-from flask import Flask, Response, redirect, request, session
+from flask import Flask, redirect, request, session
+from flask.typing import ResponseValue
 from werkzeug.wrappers import Response as BaseResponse
 
 from config import Config, read_environ
@@ -91,7 +92,7 @@ def create_app(
         return redirect("/", 303 if request.method == "POST" else 307)
 
     @app.get("/now-playing")
-    def now_playing() -> Response:
+    def now_playing() -> ResponseValue:
         user_id, look = session.get("user", ""), bool(request.cache_control.no_cache)
         return pages.player(user_id, player.now_playing(user_id, look))
 

@@ -133,6 +133,7 @@ def test_wrong_method_hears_the_right_ones(app: Flask) -> None:
         answer = ask(app, "HEAD", path)
         assert answer.status_code == 405
         assert sorted(re.split(", *", answer.headers["Allow"])) == allowed.split()
+    assert '"error":"method_not_allowed"' in ask(app, "POST", "/now-playing").text
 
 
 def test_error_is_a_page_without_a_word_of_it(
