@@ -162,7 +162,8 @@ def test_call_of_any_kind_leaves_nothing_to_the_next(
 ) -> None:
     """Neither its method nor its body nor whose it was."""
     config = Config(CLIENT_ID, api_url=tls.api_url)
-    spotify = Spotify(config, Sender(config, clock.monotonic))
+    sender = Sender(config, clock.monotonic)
+    spotify = Spotify(config, sender)
     robin, mika = (Token(it, None, 0, 0, True) for it in ("robin", "mika"))
     for _ in range(2):
         assert spotify.get(mika, "me")["id"] == "mika"
@@ -170,6 +171,9 @@ def test_call_of_any_kind_leaves_nothing_to_the_next(
         assert spotify.get(mika, "me")["id"] == "mika"
     calls = [(it.method, it.body) for it in tls.asked]
     assert calls == [("GET", ""), (method, body), ("GET", "")] * 2
+    for tls.tricks in (["vanish"], ["refuse"], ["never mind"], ["go away"], []):
+        assert spotify.get(mika, "me")["id"] == "mika"
+    assert sender.calls.count == len(tls.asked)  # the day's
     assert tls.asked[1].headers["content-type"] == kind
 
 
