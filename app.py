@@ -6,8 +6,8 @@ import time
 from secrets import token_urlsafe
 
 import tekore as tk
-from flask import Flask, Response, redirect, request, session
-from werkzeug.wrappers import Response as BaseResponse
+from flask import Flask, redirect, request, session
+from flask.typing import ResponseReturnValue
 
 from config import Config, read_environ
 from player import Player, User, log_user
@@ -52,7 +52,7 @@ def create_app(
             return pages.welcome(problem)
 
     @app.get("/login")
-    def login() -> BaseResponse:
+    def login() -> ResponseReturnValue:
         if users.get(session.get("user", "")):
             return redirect("/", 307)
         auth = tk.UserAuth(cred, SCOPE, pkce=config.client_secret is None)
@@ -62,7 +62,7 @@ def create_app(
         return redirect(authorize_url(config, auth), 307)
 
     @app.get("/callback")
-    def callback() -> BaseResponse:
+    def callback() -> ResponseReturnValue:
         code, state = query_argument("code"), query_argument("state")
         key = f"{state}:{session.get('browser')}"
         if (verifier := auths.pop(key)) is None:
@@ -84,14 +84,14 @@ def create_app(
 
     @app.route("/logout", methods=["GET", "POST"])
     @from_own_pages
-    def logout() -> BaseResponse:
+    def logout() -> ResponseReturnValue:
         if (user_id := session.get("user", "")) and users.pop(user_id):
             log_user("log-out", user_id)
         session.clear()
         return redirect("/", 303 if request.method == "POST" else 307)
 
     @app.get("/now-playing")
-    def now_playing() -> Response:
+    def now_playing() -> ResponseReturnValue:
         user_id, look = session.get("user", ""), bool(request.cache_control.no_cache)
         return pages.player(user_id, player.now_playing(user_id, look))
 
@@ -100,7 +100,7 @@ def create_app(
         return "alive"
 
     @app.get("/readyz")
-    def readyz() -> tuple[str, int]:
+    def readyz() -> ResponseReturnValue:
         return ("ready", 200) if store.ready() else ("not ready", 503)
 
     return app

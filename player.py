@@ -91,18 +91,21 @@ class Player:
             shown = None, error.with_traceback(None), error.poll_after_ms
         return Current(user.account or person.account, *shown)
 
-    def ask(
-        self, user_id: str, call: Callable[[Token], T], user: User | None = None
-    ) -> T:
+    def ask(self, user_id: str, call: Callable[[Token], T]) -> T:
         """Return call(token) with the person's token, which is renewed if need be.
 
-        user: the person, if just read. Raises what the call raises, and Problem with
-        status 401 when the person is not, or no longer, logged in.
+        Raises what the call raises, and Problem with status 401 when the person is not,
+        or no longer, logged in.
         """
-        token, person = (user or self._user(user_id)).token, self._person(user_id)
+        return self._ask(user_id, self._user(user_id), self._person(user_id), call)
+
+    def _ask(
+        self, user_id: str, user: User, person: Person, call: Callable[[Token], T]
+    ) -> T:
+        token = user.token
         while True:
             if token == person.refused or token.is_expiring(self._clock.time()):
-                token = self._renew(user_id, token)
+                token = self._renew(user_id, token, person)
             try:
                 return call(token)
             except Unauthorised:
@@ -143,7 +146,7 @@ class Player:
         """Ask Spotify, and remember what it says. Raises what will pass in a moment."""
         playing, problem = None, ""
         try:
-            playing = self.ask(user_id, self._spotify.now_playing, user)
+            playing = self._ask(user_id, user, person, self._spotify.now_playing)
         except Problem as error:
             if error.status in (401, 503):
                 raise
@@ -155,9 +158,9 @@ class Player:
         now = self._clock.monotonic()
         person.answer = person.answer.next(playing, problem, now, calls.pace)
 
-    def _renew(self, user_id: str, old: Token) -> Token:
+    def _renew(self, user_id: str, old: Token, person: Person) -> Token:
         """Renew the token, once for each person at a time, over all processes."""
-        with self._one_at_a_time(self._person(user_id)), self._store.lock(user_id):
+        with self._one_at_a_time(person), self._store.lock(user_id):
             user = self._user(user_id)
             if user.token != old:
                 return user.token  # somebody else has renewed it

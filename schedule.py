@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
 from typing import NamedTuple
 
 from problems import KINDS, Problem
@@ -106,7 +105,7 @@ def goes_on(before: NowPlaying, now: NowPlaying) -> bool:
 
     That is the same item in the same state, not started again, nor now past its end.
     """
-    if replace(before, progress_ms=now.progress_ms) != now:
+    if before._replace(progress_ms=now.progress_ms) != now:
         return False
     if (seconds_left(before) == 0) != (seconds_left(now) == 0):
         return False

@@ -7,7 +7,6 @@ import argparse
 import random
 from bisect import bisect, bisect_left
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from statistics import fmean, quantiles
@@ -66,16 +65,16 @@ def listen(hours: int, length: float) -> list[Moment]:
             skips = [(0.5, 5)] * 5 + [(5, 30)] * 2 + [(30, end)] * 3 + [(end, end)] * 10
             stop = chance.uniform(*chance.choice(skips))
             track = NowPlaying("playing", title=f"{time}", duration_ms=int(1000 * end))
-            moments.append(Moment(time, kind, replace(track, progress_ms=0)))
+            moments.append(Moment(time, kind, track._replace(progress_ms=0)))
             if chance.random() < 0.04:
                 at, rest = chance.uniform(0, stop), chance.lognormvariate(4.5, 1.2)
-                there, pause = replace(track, progress_ms=int(1000 * at)), time + at
-                moments.append(Moment(pause, "pause", replace(there, state="paused")))
+                there, pause = track._replace(progress_ms=int(1000 * at)), time + at
+                moments.append(Moment(pause, "pause", there._replace(state="paused")))
                 time += min(rest, 600)
                 moments.append(Moment(time + at, "start", there))
             time, heard = time + stop, heard + stop
             kind = "end" if stop == end else "skip"
-        moments.append(Moment(time, "pause", replace(track, state="paused")))
+        moments.append(Moment(time, "pause", track._replace(state="paused")))
         moments.append(Moment(time + 600, "", NowPlaying("nothing")))
     return moments
 

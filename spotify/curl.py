@@ -15,92 +15,77 @@ import tekore as tk
 from problems import Problem
 
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
-MOST_TRIES = 2  # of a GET that the server did not process; libcurl makes up to six
-# libcurl's own words may hold the password of a proxy.
-ERRORS = {
-    code: name
-    for name, code in vars(pycurl).items()
-    if name.startswith("E_") and not name.startswith("E_MULTI_")
-}
+# A connection that was kept is gone, and libcurl may not open another one.
+GONE = (pycurl.E_COULDNT_CONNECT, pycurl.E_SEND_ERROR, pycurl.E_HTTP2)
 
 log = logging.getLogger("now_playing")
 
 
 class Handle:
-    """A libcurl handle, for one request at a time.
+    """A place for one request to Spotify at a time.
 
-    seconds: for a request, all in all. proxy: whether one of the environment is used.
-    count: called when a request goes out.
+    Over HTTP/1.1, an answer that nobody asked for is taken for the answer to the next
+    request on that connection, which may be another person's. So there, a connection
+    serves one request. HTTP/2 tells which request an answer belongs to.
+    seconds: for a request, all in all. count: called for each that goes out.
     """
 
-    def __init__(self, seconds: float, proxy: bool, count: Callable[[], None]) -> None:
-        self._seconds, self._proxy, self._count = seconds, proxy, count
-        self._curl, self._http2 = pycurl.Curl(), False
+    def __init__(self, seconds: float, count: Callable[[], None]) -> None:
+        self._seconds, self._count = seconds, count
+        self._kept: pycurl.Curl | None = None  # with its connection, over HTTP/2
 
     def send(self, request: tk.Request, url: str) -> tk.Response:
         """Return the answer; its only header is Retry-After, 0 if there is none.
 
-        Over HTTP/1.1, an answer that nobody asked for is taken for the answer to the
-        next request on that connection, which may be another person's. So there, a
-        connection serves one request. HTTP/2 tells which request an answer belongs to.
-        libcurl repeats what fails on a used connection or over HTTP/2, but a code or a
-        refresh token must not be sent twice. So all but GET goes over HTTP/1.1.
+        A request goes out once, because a code or a refresh token must not be sent
+        twice. A GET goes out once more if its connection is gone.
         """
-        curl, body = self._curl, bytearray()
-        keep, reusable = request.method == "GET" and self._http2, False
-        tries = iter([pycurl.PREREQFUNC_OK] * MOST_TRIES)
+        try:
+            if request.method == "GET" and self._kept:
+                # Not kept while it is in use, because a connection may go silent.
+                curl, self._kept = self._kept, None
+                curl.setopt(pycurl.OPENSOCKETFUNCTION, lambda *_: pycurl.SOCKET_BAD)
+                try:
+                    return self._send(curl, request, url)
+                except pycurl.error as error:
+                    if error.args[0] not in GONE or curl.getinfo(pycurl.HEADER_SIZE):
+                        raise
+            curl, once = pycurl.Curl(), iter([pycurl.PREREQFUNC_OK])
+            # libcurl would repeat up to six times what an HTTP/2 server refuses.
+            stop = pycurl.PREREQFUNC_ABORT
+            curl.setopt(pycurl.PREREQFUNCTION, lambda *_: next(once, stop))
+            return self._send(curl, request, url)
+        except pycurl.error as error:
+            # By number, because libcurl's own words may hold the password of a proxy.
+            what = f"Spotify: {request.method} {url}"
+            log.warning("%s: libcurl error %s", what, error.args[0])
+            raise Problem("unreachable") from None
 
-        def go_out(*_: object) -> int:
-            self._count()
-            return next(tries, pycurl.PREREQFUNC_ABORT)
+    def _send(self, curl: pycurl.Curl, request: tk.Request, url: str) -> tk.Response:
+        body = bytearray()
 
         def write(chunk: bytes) -> int:
             body.extend(chunk)
             return len(chunk) if len(body) <= LARGEST else -1
 
+        _describe(curl, request, url)
+        curl.setopt(pycurl.TIMEOUT_MS, int(1000 * self._seconds))
+        curl.setopt(pycurl.WRITEFUNCTION, write)
         try:
-            _describe(curl, request, url)
-            curl.setopt(pycurl.NOSIGNAL, 1)
-            curl.setopt(pycurl.CAINFO, os.getenv("SSL_CERT_FILE") or certifi.where())
-            if not self._proxy:
-                curl.setopt(pycurl.PROXY, "")
-            curl.setopt(pycurl.FRESH_CONNECT, not keep)
-            curl.setopt(pycurl.FORBID_REUSE, not keep)
-            curl.setopt(pycurl.TIMEOUT_MS, int(1000 * self._seconds))
-            curl.setopt(pycurl.MAXFILESIZE, LARGEST)
-            curl.setopt(pycurl.PREREQFUNCTION, go_out)
-            curl.setopt(pycurl.WRITEFUNCTION, write)
-            _perform(curl, keep)
-            if not body and curl.getinfo(pycurl.SIZE_DOWNLOAD_T) > 0:
-                # A gzip that is cut short in its header is an empty body to libcurl.
-                raise pycurl.error(pycurl.E_BAD_CONTENT_ENCODING)
-            version = curl.getinfo(pycurl.INFO_HTTP_VERSION)
-            self._http2 = version == pycurl.CURL_HTTP_VERSION_2
-            reusable = self._http2 or not keep  # or HTTP/1.1 may have been kept
-            # At most six hours. To read the header itself costs 8 % of the rate.
-            wait = curl.getinfo(pycurl.RETRY_AFTER)
-            status = curl.getinfo(pycurl.RESPONSE_CODE)
-            return tk.Response(url, {"Retry-After": wait}, status, _content(body))
-        except (pycurl.error, ValueError) as error:
-            why = ERRORS.get(error.args[0], type(error).__name__)
-            log.warning("Spotify: %s %s: %s", request.method, url, why)
-            raise Problem("unreachable") from None
+            curl.perform()
         finally:
-            curl.reset()  # keeps the connections, and nothing of this request
-            if not reusable:  # also because a connection may have gone silent
-                self._curl, self._http2 = pycurl.Curl(), False
-
-
-def _perform(curl: pycurl.Curl, on_used_connection: bool) -> None:
-    try:
-        curl.perform()
-    except pycurl.error as error:
-        hung_up = error.args[0] in (pycurl.E_SEND_ERROR, pycurl.E_HTTP2)
-        if not (on_used_connection and hung_up) or curl.getinfo(pycurl.HEADER_SIZE):
-            raise
-        # The server has ended the connection meanwhile, which libcurl can overlook.
-        curl.setopt(pycurl.FRESH_CONNECT, True)
-        curl.perform()
+            if curl.getinfo(pycurl.REQUEST_SIZE):
+                self._count()
+        if not body and curl.getinfo(pycurl.SIZE_DOWNLOAD_T) > 0:
+            # A gzip that is cut short in its header is an empty body to libcurl.
+            raise pycurl.error(pycurl.E_BAD_CONTENT_ENCODING)
+        # At most six hours. To read the header itself costs 8 % of the rate.
+        wait = curl.getinfo(pycurl.RETRY_AFTER)
+        status = curl.getinfo(pycurl.RESPONSE_CODE)
+        if curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2:
+            curl.reset()  # keeps the connection, and nothing of this request
+            self._kept = curl
+        return tk.Response(url, {"Retry-After": wait}, status, _content(body))
 
 
 def _describe(curl: pycurl.Curl, request: tk.Request, url: str) -> None:
@@ -109,7 +94,11 @@ def _describe(curl: pycurl.Curl, request: tk.Request, url: str) -> None:
     if request.data:  # tekore calls it JSON in any request to the API
         headers["Content-Type"] = "application/x-www-form-urlencoded"
     query = f"?{urlencode(request.params)}" if request.params else ""
+    curl.setopt(pycurl.NOSIGNAL, 1)
+    curl.setopt(pycurl.CAINFO, os.getenv("SSL_CERT_FILE") or certifi.where())
     curl.setopt(pycurl.URL, url + query)
+    if url.startswith("http:"):  # to this machine: not by a proxy of the environment
+        curl.setopt(pycurl.PROXY, "")
     curl.setopt(pycurl.HTTPHEADER, [f"{it}: {headers[it]}" for it in headers])
     curl.setopt(pycurl.USERAGENT, "now-playing")
     curl.setopt(pycurl.ACCEPT_ENCODING, "gzip")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
@@ -11,6 +10,7 @@ Json = dict[str, Any]
 PLAYER_FIELDS = {"item", "currently_playing_type", "is_playing"}
 MOST_LISTED = 50  # artists, or pictures
 LONGEST_TEXT = 500  # characters
+NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # what JSON may hold, and no page can show
 LONGEST_MS = 10**10  # anything above four months is not a time in a track
 SPOTIFY = r"https://open\.spotify\.com"
 ART_HOSTS = r"https://([a-z0-9-]+\.)+(scdn\.co|spotifycdn\.com)"
@@ -27,8 +27,7 @@ class Link(NamedTuple):
     url: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class NowPlaying:
+class NowPlaying(NamedTuple):
     """What one person is playing. Times are in milliseconds.
 
     state: playing, paused, nothing, ad or unknown. kind: track, episode, chapter,
@@ -52,15 +51,13 @@ class NowPlaying:
         """Return the same, as it is ms milliseconds later."""
         if self.state not in ("playing", "ad") or self.progress_ms is None or ms < 1:
             return self
-        later = _ms(self.progress_ms + ms, self.duration_ms)
-        return replace(self, progress_ms=later)
+        return self._replace(progress_ms=_ms(self.progress_ms + ms, self.duration_ms))
 
     def as_json(self) -> Json:
         """Return the fields under the names that /now-playing answers with."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        source = fields.pop("source")
-        by = [link._asdict() for link in self.by]
-        return fields | {"by": by, "from": source and source._asdict()}
+        fields = self._asdict() | {"by": [link._asdict() for link in self.by]}
+        source: Link | None = fields.pop("source")
+        return fields | {"from": source and source._asdict()}
 
 
 def read(payload: Any, art_origin: str | None = None) -> NowPlaying | None:
@@ -90,9 +87,8 @@ def text(value: Any) -> str | None:
     """Return the part of a string that a page shows, or None if that is nothing."""
     if not isinstance(value, str):
         return None
-    # JSON may hold lone surrogates, which no page can be encoded with, and NUL.
-    shown = value[:LONGEST_TEXT].encode("utf-8", "replace").decode()
-    return shown.replace("\0", "\ufffd") if shown.strip() else None
+    shown = NOT_TEXT.sub("\ufffd", value[:LONGEST_TEXT])
+    return shown if shown.strip() else None
 
 
 def _read_item(item: Json, payload: Json, art_origin: str | None) -> NowPlaying:
@@ -119,7 +115,7 @@ def _read_item(item: Json, payload: Json, art_origin: str | None) -> NowPlaying:
     )
     if now.kind == "local":
         return _fill_in_from_uri(now, item.get("uri"))
-    return now if now.title else replace(now, state="unknown")
+    return now if now.title else now._replace(state="unknown")
 
 
 def _kind(item: Json, payload: Json) -> str | None:
@@ -141,7 +137,7 @@ def _fill_in_from_uri(now: NowPlaying, uri: Any) -> NowPlaying:
     artist, album, title = (_link({"name": unquote_plus(name)}) for name in names)
     shown = now.title or (title.name if title else "Local file")
     by = now.by or ((artist,) if artist else ())
-    return replace(now, title=shown, by=by, source=now.source or album)
+    return now._replace(title=shown, by=by, source=now.source or album)
 
 
 def _ms(value: Any, most: int | None = None) -> int | None:
@@ -186,7 +182,8 @@ def _picture(holders: list[Json], art_origin: str | None) -> str | None:
     """Return the largest picture of the first that has any."""
     hosts = f"{ART_HOSTS}|{re.escape(art_origin)}" if art_origin else ART_HOSTS
     for images in (_dicts(it.get("images")) for it in holders):
-        shown = [it for it in images if _url(it.get("url"), hosts)]
-        if shown:  # the first of them where Spotify doesn't say the widths
-            return str(max(shown, key=lambda it: _ms(it.get("width")) or 0)["url"])
+        # The first of them where Spotify doesn't say the widths.
+        for image in sorted(images, key=lambda it: -(_ms(it.get("width")) or 0)):
+            if url := _url(image.get("url"), hosts):
+                return url
     return None

@@ -49,7 +49,7 @@ class DailyCalls:
     def seen(self, person_id: str) -> None:
         """Note that this person uses the app."""
         with self._lock:
-            self._people[person_id] = None
+            self._people.setdefault(person_id)
 
     def learn(self) -> None:
         """Set the limit by a call that Spotify has just refused with QUOTA_EXCEEDED."""

@@ -72,10 +72,8 @@ class Lane:
         calls: DailyCalls | None = None,
     ) -> None:
         self._base, self._clock, self._calls = base, clock, calls
-        # Plain http leads to this machine: directly, whatever the environment says.
-        proxy = base.startswith("https:")
         count = calls.add if calls else lambda: None
-        self._handles = [Handle(seconds, proxy, count) for _ in range(most)]
+        self._handles = [Handle(seconds, count) for _ in range(most)]
         self._waiting: deque[SimpleQueue[Handle]] = deque()
         self._most_waiting = QUEUE_PER_CALL * most
         self._mutex = Lock()

@@ -39,5 +39,6 @@ def open_store(config: Config, person: type[V], clock: Clock) -> Store[V]:
         from .file import FileStore
 
         return FileStore(config.logins_file, person, clock)
-    log.info("logins end with this process: to keep them, set LOGINS_FILE or REDIS_URL")
+    if not config.demo:
+        log.info("logins end with this process: to keep them, set LOGINS_FILE")
     return MemoryStore(clock.monotonic)

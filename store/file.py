@@ -68,7 +68,8 @@ class FileStore(MemoryStore[V]):
                     db.executescript(MAKE % self.secret_key)
                 if db.execute("PRAGMA application_id").fetchone() != (OURS,):
                     raise OSError("another program or version has made it")
-                (self.secret_key,) = db.execute("SELECT key FROM secret").fetchone()
+                for (key,) in db.execute("SELECT key FROM secret"):
+                    self.secret_key = key
                 self.users, self.close = FileTable(db, person, clock), db.close
             except (OSError, sqlite3.Error) as error:
                 why = "already in use" if "locked" in str(error) else error.args[-1]

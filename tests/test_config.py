@@ -188,7 +188,6 @@ MISTAKES = (  # what stands in which file, and the hint
     ("", ".env", DEMO),
     (f"\n# {ID} = abc", ".env", ".env, line 2 has no effect: remove the #"),
     (f"{ID}: abc", ".env", ".env, line 1 is not a setting: write NAME="),
-    (f"{ID}=a\n{ID}=", ".env", f"{ID} is in .env more than once: the last one"),
     (f"{ID}=a", ".env", f"An empty environment variable {ID} wins over .env"),
     (f"{ID}=a", ".env.txt", ".env.txt is not read: rename it to .env"),
     (f"{ID}=a", ".env.example", ".env.example is not read: rename it to .env"),

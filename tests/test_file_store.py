@@ -78,7 +78,11 @@ def test_file_keeps_people_and_its_own_key_for_its_owner_alone(
     store.close()
     change(path, "UPDATE users SET json = 'unreadable' WHERE id = 'c'")
     assert [reopen().users.get(key) for key in "abc"] == ["renewed", None, None]
-    assert reopen().secret_key == store.secret_key
+    again = reopen()
+    assert again.secret_key == store.secret_key
+    again.close()
+    change(path, "DELETE FROM secret")  # by hand: then it makes a new one
+    assert reopen().secret_key != store.secret_key
 
 
 def test_thirty_idle_days_hold_over_restarts(reopen: Reopen, clock: Clock) -> None:

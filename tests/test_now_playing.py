@@ -48,6 +48,7 @@ def test_json_is_the_default_and_html_is_the_player_of_the_main_page(
     for accept in ("*/*", "image/png"):
         facts = robin.get("/now-playing", Accept=accept).get_json()
         assert facts["state"] == "playing"
+    assert robin.post("/now-playing").get_json()["error"] == "method_not_allowed"
     page = robin.get("/now-playing", Accept=HTML)
     assert (page.mimetype, shown(page)) == ("text/html", "playing")
     assert f'data-poll-after-ms="{facts["poll_after_ms"]}"' in page.text

@@ -194,7 +194,7 @@ def test_hostile_text_is_shown_as_text(browser: Browser, clock: Clock) -> None:
     """As a title, in links and without one, and as a kind."""
     browser.log_in()
     for text in TEXTS:
-        seen = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+        seen = text.replace("\0", "\ufffd").replace("\ud800", "\ufffd")
         name = {"name": text}
         named = name | {"artists": [name | LINKED], "album": name}
         for count, item in (3, named), (1, {"type": text, "name": None}):

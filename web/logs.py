@@ -2,12 +2,11 @@
 
 import logging
 import sys
-import time
 import traceback
 from typing import Any
 from urllib.parse import quote
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 
 from config import Config
 
@@ -33,18 +32,13 @@ def init_app(app: Flask, config: Config) -> None:
         log.propagate = False  # a server may set up the root later
     log.setLevel(log.level or logging.INFO)
 
-    @app.before_request
-    def start() -> None:
-        g.started = time.perf_counter()
-
     @app.after_request
-    def finish(response: Response) -> Response:
+    def log_request(response: Response) -> Response:
         # Pages and polls that go well would bury the rest.
         routine = response.status_code < 400 and request.endpoint in ROUTINE
         level = logging.DEBUG if routine else logging.INFO
         if log.isEnabledFor(level):
             # Without the query, which may hold a code.
             what = quote(f"{request.method} {request.path}", "/ ")
-            ms = 1000 * (time.perf_counter() - g.started)
-            log.log(level, "%s %d %.1f ms", what, response.status_code, ms)
+            log.log(level, "%s %d", what, response.status_code)
         return response

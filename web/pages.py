@@ -10,16 +10,7 @@ from typing import NamedTuple
 from unicodedata import east_asian_width
 from urllib.parse import urlsplit
 
-from flask import (
-    Flask,
-    Response,
-    get_template_attribute,
-    jsonify,
-    make_response,
-    render_template,
-    request,
-    session,
-)
+from flask import Flask, get_template_attribute, render_template, request, session
 from flask.typing import ResponseReturnValue, ResponseValue
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
@@ -113,7 +104,7 @@ def main(user_id: str, current: Current) -> str:
     )
 
 
-def player(user_id: str, current: Current) -> Response:
+def player(user_id: str, current: Current) -> ResponseValue:
     """Return what plays as JSON, or as the player's HTML if that is preferred.
 
     Raises Problem if there is one.
@@ -121,9 +112,8 @@ def player(user_id: str, current: Current) -> Response:
     if not current.playing:
         raise current.problem or Problem("unreachable")
     if _wants_html():
-        return make_response(_player(_view(current), user_id))
-    facts = current.playing.as_json()
-    return jsonify(**facts, poll_after_ms=current.poll_after_ms)
+        return _player(_view(current), user_id)
+    return current.playing.as_json() | {"poll_after_ms": current.poll_after_ms}
 
 
 def _player(view: View, user_id: str | None) -> str:
@@ -158,33 +148,27 @@ def _wants_html() -> bool:
     return best == "text/html"
 
 
-def _problem(problem: Problem) -> ResponseReturnValue:
+def _problem(problem: Problem) -> tuple[ResponseValue, int, dict[str, str]]:
     if problem.name == "invalid_state":
         log.warning("login refused: invalid state")
     wait = problem.poll_after_ms
     body: ResponseValue
-    if request.endpoint != "now_playing":
-        seconds = _reload_seconds(wait) if request.endpoint == "main" else 0
+    if request.path != "/now-playing":
+        seconds = _reload_seconds(wait) if request.path == "/" else 0
         body = render_template("problem.html", problem=problem, reload_seconds=seconds)
     elif _wants_html():
         body = _player(View(problem.error, wait, problem=problem), session.get("user"))
     else:
         message = f"{problem.message} {problem.advice}".strip()
         body = {"error": problem.error, "message": message, "poll_after_ms": wait}
-    retry_after = problem.retry_after
-    return (
-        body,
-        problem.status,
-        {"Retry-After": str(retry_after)} if retry_after else {},
-    )
+    after = problem.retry_after
+    return body, problem.status, {"Retry-After": str(after)} if after else {}
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
     code = error.code or 500
-    response = make_response(_problem(Problem(HTTP_PROBLEMS.get(code, "bad_request"))))
-    response.status_code = code
-    response.headers.extend(it for it in error.get_headers() if it[0] == "Allow")
-    return response
+    body, *_ = _problem(Problem(HTTP_PROBLEMS.get(code, "bad_request")))
+    return body, code, [it for it in error.get_headers() if it[0] == "Allow"]
 
 
 def _clock(ms: int) -> str:

@@ -70,14 +70,11 @@ def main() -> int:
 def hints(environ: Mapping[str, str], path: Path = DOTENV) -> Iterator[str]:
     """Say what looks like a setting, but has no effect; and why this is the demo."""
     parts = read_dotenv(path)
-    names = [part.key for part in parts if part.key]
-    for name in sorted({*environ, *names}):
+    for name in sorted({*environ, *(part.key for part in parts if part.key)}):
         if match := MISNOMER.fullmatch(name.upper()):
             right = RIGHT_NAMES.get(match[1], "SPOTIFY_REDIRECT_URI")
             if name != right:
                 yield f"{name} is not a setting of this app: use {right}"
-        if names.count(name) > 1:
-            yield f"{name} is in {path} more than once: the last one counts"
     demo = CLIENT_ID not in read_environ(environ, path)
     for part in parts:
         text = part.original.string
