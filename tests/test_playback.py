@@ -9,7 +9,6 @@ import pytest
 from markupsafe import escape
 
 from spotify.playback import read
-from stand_in import StandIn
 from stand_in.failures import answer
 from stand_in.server import PROGRAMME
 from tests.conftest import Browser, Clock, shown
@@ -113,19 +112,17 @@ PAYLOADS: list[tuple[Payload | None, Payload]] = [
 ]
 
 
-def test_every_known_answer_is_read_and_shown(
-    browser: Browser, spotify: StandIn, clock: Clock
-) -> None:
+def test_every_known_answer_is_read_and_shown(browser: Browser, clock: Clock) -> None:
     browser.log_in()
     for payload, expected in PAYLOADS:
         clock.advance(2.5)
-        spotify.play(payload)
+        browser.spotify.play(payload)
         page, answer = browser.get("/"), browser.json()
         assert answer == expected | {"poll_after_ms": answer["poll_after_ms"]}
         assert shown(page) == expected["state"]
         assert str(escape(expected["title"] or "")) in page.text
-    assert spotify.calls[-1].query == {"additional_types": "track,episode"}
-    assert spotify.count("player") == len(PAYLOADS)
+    assert browser.spotify.calls[-1].query == {"additional_types": "track,episode"}
+    assert browser.spotify.count("player") == len(PAYLOADS)
 
 
 # ---- Mutants: every field of every kind of answer dropped, nulled and retyped

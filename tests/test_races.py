@@ -4,23 +4,20 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import pytest
-from flask import Flask
 
 from stand_in import StandIn
 from tests.conftest import Browser, Clock, MakeApp, people
 from tests.wire import hold
 
 
-def test_fifty_identical_callbacks_exchange_once(
-    flow: str, app: Flask, browser: Browser, spotify: StandIn
-) -> None:
+def test_fifty_identical_callbacks_exchange_once(flow: str, browser: Browser) -> None:
     """One of them logs in, 49 are refused, Spotify hears of one."""
     link = browser.code_for(browser.begin_login())
     tabs = [browser.tab() for _ in range(50)]
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda tab: tab.get(link), tabs))
     assert sorted(it.status_code for it in answers) == [307] + [400] * 49
-    assert (spotify.count("token"), people(app)) == (1, 1)
+    assert (browser.spotify.count("token"), people(browser.app)) == (1, 1)
 
 
 @pytest.mark.parametrize(("endpoint", "seconds"), [("token", 3600), ("player", 30)])

@@ -339,4 +339,4 @@ def test_other_servers_serve_it(start: Start, spotify: StandIn, name: str) -> No
     assert browser.user_id is None
     log = server.stop()
     assert "INFO login of user" in log
-    assert log.count("set LOGINS_FILE or REDIS_URL") == 1
+    assert log.count("set LOGINS_FILE") == 1
