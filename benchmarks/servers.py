@@ -16,8 +16,6 @@ APP = f"{sys.executable} app.py"
 DOCS = f"{sys.executable} -m flask --app benchmarks.baseline run --port PORT"
 GRANIAN = f"{sys.executable} -m granian --no-ws --port PORT --interface"
 DOUBLE = f"{GRANIAN} rsgi benchmarks.double:app"
-CROWD = f"{GRANIAN} wsgi --blocking-threads 800 --factory"  # as in the app
-CROWD += " benchmarks.crowd:create_crowded_app"
 REDIS = "redis-server --bind 127.0.0.1 --save --port PORT"
 COOKIE = re.compile(r"\nset-cookie: ([^;\s]+)", re.I)
 
