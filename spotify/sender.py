@@ -14,6 +14,7 @@ from problems import Problem
 
 from .curl import Handle
 from .quota import DailyCalls
+from .tokens import token_answer
 
 CALL_SECONDS = 4.0  # for a call to the API, all in all
 TOKEN_SECONDS = 10.0  # for a token; it is lost if the answer comes too late
@@ -21,7 +22,6 @@ QUEUE_SECONDS = 2.5  # that a call may wait for others to end
 QUEUE_PER_CALL = 3  # calls that may wait, for each one that may be under way
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
 USUAL_QUOTA_WAIT = 600.0  # the same, where the daily limit is used up
-USUAL_TOKEN_SECONDS = 3600  # that an access token lives
 
 log = logging.getLogger("now_playing")
 
@@ -31,7 +31,7 @@ class Sender(tk.Sender):
 
     Answers with status 2xx, 400, 401 and 403 are returned, with their content decoded
     from JSON, or as text, or None where it is empty. All else is a Problem:
-    rate_limited, quota_exceeded, busy or unreachable.
+    rate_limited, quota_exceeded, busy or unreachable; and what token_answer raises.
     """
 
     is_async = False
@@ -48,9 +48,9 @@ class Sender(tk.Sender):
         """Send what tekore wants sent, to the base URL that the settings name."""
         if request.url.startswith(SPOTIFY_API):
             return self._api.send(request)
-        is_refresh = request.data["grant_type"] == "refresh_token"
-        lane = self._refreshes if is_refresh else self._logins
-        return _as_tekore_expects(lane.send(request))
+        kind = request.data["grant_type"]
+        lane = self._refreshes if kind == "refresh_token" else self._logins
+        return token_answer(lane.send(request), kind)
 
     def close(self) -> None:
         """Do nothing: the connections end with the process."""
@@ -139,20 +139,3 @@ class Lane:
         if until > self._paused_until:
             self._pause, self._paused_until = name, until
         return Problem(name, seconds)
-
-
-def _as_tekore_expects(response: tk.Response) -> tk.Response:
-    """Complete an answer to a request for a token, on which tekore 6.2 would fail.
-
-    With PKCE the answer has used up the old refresh token: refusing it loses the login.
-    """
-    if response.status_code == 401:
-        response.status_code = 400  # the same to us
-    token = response.content
-    if response.status_code == 200 and isinstance(token, dict):
-        token |= {"token_type": "Bearer", "scope": ""}  # neither is read
-        try:
-            token["expires_in"] = int(token["expires_in"])
-        except (KeyError, TypeError, ValueError, OverflowError):
-            token["expires_in"] = USUAL_TOKEN_SECONDS
-    return response

@@ -2,8 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import tekore as tk
 
@@ -13,13 +12,18 @@ from problems import Problem
 LONGEST_CODE = 2048  # characters
 EXPIRY_MARGIN = 60  # seconds; a token counts as expired so long before its end
 YOUNG_SECONDS = 60  # a token that is refused so soon is not at fault
+USUAL_SECONDS = 3600  # that an access token lives
 TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")  # fits in a header (RFC 6750 §2.1)
+WORD = re.compile("[a-z_]{1,40}")  # as OAuth's errors are (RFC 6749 §4.1.2.1)
 
 LOGIN_PROBLEMS = {"rate_limited": "login_later", "unreachable": "login_failed"}
-# Whoever runs the app can correct a secret that is refused, and the login goes on.
-REFRESH_PROBLEMS = {"code_refused": "session_ended", "client_refused": "unreachable"}
-# tekore trips over answers that are not what it expects, each in its own way.
-NOT_A_TOKEN = (TypeError, KeyError, AttributeError, ValueError, OverflowError)
+# All else is unreachable; also a client that is refused when it renews a token: whoever
+# runs the app can correct its secret, and the login goes on.
+REFUSALS = {
+    ("authorization_code", "invalid_grant"): "code_refused",
+    ("authorization_code", "invalid_client"): "client_refused",
+    ("refresh_token", "invalid_grant"): "session_ended",
+}
 
 log = logging.getLogger("now_playing")
 
@@ -55,7 +59,7 @@ def authorize_url(config: Config, auth: tk.UserAuth) -> str:
 
 def login_error(error: str) -> Problem:
     """Return what it means when Spotify sends somebody back with an error."""
-    if re.fullmatch("[a-z_]{1,40}", error):  # as OAuth's are (RFC 6749 §4.1.2.1)
+    if WORD.fullmatch(error):
         log.warning("login refused: %s", error)
     return Problem("cancelled" if error == "access_denied" else "login_failed")
 
@@ -67,9 +71,13 @@ def request_token(cred: tk.Credentials, code: str, verifier: str, now: float) ->
     """
     if not 0 < len(code) <= LONGEST_CODE:
         raise Problem("code_refused")
-    if verifier:
-        return _token(now, LOGIN_PROBLEMS, cred.request_pkce_token, code, verifier)
-    return _token(now, LOGIN_PROBLEMS, cred.request_user_token, code)
+    try:
+        if verifier:
+            return _token(cred.request_pkce_token(code, verifier), now)
+        return _token(cred.request_user_token(code), now)
+    except Problem as problem:
+        name = LOGIN_PROBLEMS.get(problem.name, problem.name)
+        raise Problem(name, problem.retry_after) from None
 
 
 def refresh_token(cred: tk.Credentials, old: Token, now: float) -> Token:
@@ -77,31 +85,33 @@ def refresh_token(cred: tk.Credentials, old: Token, now: float) -> Token:
     if old.refresh is None or not (old.uses_pkce or cred.client_secret):
         raise Problem("session_ended")
     refresh = cred.refresh_pkce_token if old.uses_pkce else cred.refresh_user_token
-    fresh = _token(now, REFRESH_PROBLEMS, refresh, old.refresh)
-    return replace(fresh, refresh=fresh.refresh or old.refresh)
+    return _token(refresh(old.refresh), now)
 
 
-def _token(
-    now: float, names: dict[str, str], request: Callable[..., tk.Token], *args: str
-) -> Token:
-    """Return what request(*args) brings. names: of problems that have others here."""
-    name, wait = "unreachable", None
+def token_answer(response: tk.Response, grant_type: str) -> tk.Response:
+    """Return an answer with all that tekore 6.2 reads. Raises Problem if it can't be.
+
+    Tolerant, because refusing a token can lose the login: with PKCE, the answer has
+    used up the old refresh token.
+    """
+    token = response.content if isinstance(response.content, dict) else {}
+    error = ""
+    if response.status_code >= 400:
+        error = str(token.get("error") or "unknown")
+    for name in ("access_token", "refresh_token"):
+        if not (isinstance(token.get(name), str) and TOKEN.fullmatch(token[name])):
+            token[name] = None
+    if error or not token["access_token"]:
+        log.warning("no token: %s", error if WORD.fullmatch(error) else "unreachable")
+        raise Problem(REFUSALS.get((grant_type, error), "unreachable"))
+    token |= {"token_type": "Bearer", "scope": ""}  # neither is read
     try:
-        token = request(*args)
-        access, refresh = token.access_token, token.refresh_token
-        if not (isinstance(refresh, str) and TOKEN.fullmatch(refresh)):
-            refresh = None
-        if TOKEN.fullmatch(access):
-            expires_at = now + token.expires_in
-            return Token(access, refresh, expires_at, now, token.uses_pkce)
-    except Problem as problem:
-        name, wait = problem.name, problem.retry_after
-    except tk.RefreshTokenInvalid:  # which a code can be, too
-        name = "code_refused"
-    except tk.HTTPError as error:
-        if "invalid_client" in str(error):
-            name = "client_refused"
-    except NOT_A_TOKEN as error:
-        log.warning("Spotify: not a token (%s)", type(error).__name__)
-    log.warning("no token: %s", name)
-    raise Problem(names.get(name, name), wait)
+        token["expires_in"] = int(float(token["expires_in"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        token["expires_in"] = USUAL_SECONDS
+    return response
+
+
+def _token(new: tk.Token, now: float) -> Token:
+    expires_at = now + new.expires_in
+    return Token(new.access_token, new.refresh_token, expires_at, now, new.uses_pkce)

@@ -45,9 +45,9 @@ BAD = [None, "", "a\r\nX-Evil: 1", "a" * 5000]
 BAD_ANSWERS: list[tuple[int, Any]] = [
     *((200, TOKEN | {"access_token": bad}) for bad in BAD),
     (200, {"error": "invalid_grant"}),
-    (200, TOKEN | {"expires_in": 10**400}),
     (307, ""),
     (400, "invalid_grant"),
+    (400, TOKEN | {"error": ""}),
 ]
 NAMES = "rate_limited invalid_grant invalid_client expired_token html_200 reset"
 TOKEN_HOWS: dict[str, How] = {name: HOWS[name] for name in NAMES.split()} | {
@@ -142,6 +142,7 @@ def test_fault_of_a_login_is_told_and_passes(
         {"expires_in": None, "scope": None, "token_type": None},
         {"expires_in": "3600", "scope": 7},
         {"expires_in": "soon"},
+        {"expires_in": 10**400},
     ],
 )
 def test_token_answer_with_odd_fields_serves_for_an_hour_less_a_minute(

@@ -152,6 +152,6 @@ def test_log_tells_what_people_do_and_what_fails_but_not_each_page(
         "I GET /logout 307",
         *login,
         f"W Spotify: POST {browser.spotify.url}/api/token: status 400",
-        "W no token: code_refused",
+        "W no token: invalid_grant",
         "W Spotify ended the login of",
     ]
