@@ -12,7 +12,7 @@ import tekore as tk
 from cachetools import TTLCache
 
 from problems import Problem
-from schedule import Answer
+from schedule import Answer, Said
 from spotify import Spotify
 from spotify.client import Account, Unauthorised
 from spotify.playback import NowPlaying
@@ -144,19 +144,17 @@ class Player:
 
     def _ask_again(self, user_id: str, user: User, person: Person, look: bool) -> None:
         """Ask Spotify, and remember what it says. Raises what will pass in a moment."""
-        playing, problem = None, ""
         try:
-            playing = self._ask(user_id, user, person, self._spotify.now_playing)
+            said: Said = self._ask(user_id, user, person, self._spotify.now_playing)
+            if look and not (user.account or person.account):
+                person.account = self.ask(user_id, self._spotify.account)
         except Problem as error:
             if error.status in (401, 503):
                 raise
-            problem = error.name
+            said = error.name
         account, calls = user.account or person.account, self._spotify.calls
-        if playing and look and not account:
-            account = person.account = self.ask(user_id, self._spotify.account)
         calls.seen((account and account.id) or user_id)
-        now = self._clock.monotonic()
-        person.answer = person.answer.next(playing, problem, now, calls.pace)
+        person.answer = person.answer.next(said, self._clock.monotonic(), calls.pace)
 
     def _renew(self, user_id: str, old: Token, person: Person) -> Token:
         """Renew the token, once for each person at a time, over all processes."""

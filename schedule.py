@@ -26,21 +26,21 @@ NEAR_END = 3.0  # a call so close before the end would tell little
 STILL_AT_END = 2.0  # a late start of the next track; or a player that was closed
 # A pause is often short, or else long: so is the silence after the music.
 IDLE = {"paused": (15.0, 60.0), "nothing": (30.0, 120.0), "unknown": (30.0, 120.0)}
-# At the slowest pace music would begin up to 40 minutes before a screen shows it. So a
-# pause that has just begun is not stretched as far, and no silence beyond 7 minutes.
-MOST_STRETCHED, LONGEST_IDLE = 8, 420.0
-AD = 10.0  # ads take 15 to 30 s, and don't say how long
+IDLE["ad"] = 10.0, 10.0  # ads take 15 to 30 s, and don't say how long
 LONGEST_PROBLEM = 120.0  # most outages that last this long last for hours
+# At the slowest pace music would begin up to 40 minutes before a screen shows it. So a
+# pause that has just begun is not stretched as far, and nothing beyond 7 minutes.
+MOST_STRETCHED, LONGEST_IDLE = 8, 420.0
 # Up to so much more at random, so that a crowd comes back spread out.
 SPREAD, SPREAD_AT_END = 0.08, 0.6
 
+Said = NowPlaying | str  # what plays, or the name of a problem
+
 
 class Answer(NamedTuple):
-    """What Spotify last said of a person: what plays, or the name of a problem."""
+    """What Spotify last said of a person. Times are in seconds, monotonic."""
 
-    playing: NowPlaying | None = None
-    problem: str = ""
-    # In seconds by the monotonic clock.
+    said: Said = ""
     at: float = float("-inf")
     since: float = 0.0  # when it began to say so
     due: float = float("-inf")  # when it is worth asking again
@@ -52,59 +52,54 @@ class Answer(NamedTuple):
     def at_time(self, now: float) -> tuple[NowPlaying | None, Problem | None, int]:
         """Return what it says by now, and the milliseconds until it is due."""
         left = max(math.ceil(1000 * (self.due - now)), 1)
-        if self.playing:
-            return self.playing.after(1000 * (now - self.at)), None, left
-        problem = Problem(self.problem)
+        if isinstance(self.said, NowPlaying):
+            return self.said.after(1000 * (now - self.at)), None, left
+        problem = Problem(self.said)
         problem.poll_after_ms = left
         return None, problem, left
 
-    def next(
-        self, playing: NowPlaying | None, problem: str, now: float, pace: float
-    ) -> Answer:
+    def next(self, said: Said, now: float, pace: float) -> Answer:
         """Return the answer that follows this one."""
-        if playing and self.playing:
-            same = goes_on(self.playing, playing)
-        else:
-            same = playing is None and problem == self.problem
-        since = self.since if same else now
-        if playing:
-            wait = next_wait(playing, now - since, pace)
-        else:
-            least = KINDS[problem].poll_after
-            wait = pace * max(least, min(now - since, LONGEST_PROBLEM))
-        return Answer(playing, problem, now, since, now + wait)
+        since = self.since if goes_on(self.said, said) else now
+        return Answer(said, now, since, now + next_wait(said, now - since, pace))
 
 
-def next_wait(playing: NowPlaying, unchanged: float, pace: float) -> float:
+def next_wait(said: Said, unchanged: float, pace: float) -> float:
     """Return wait_seconds, and a little more at random."""
-    wait, left = wait_seconds(playing, unchanged, pace), seconds_left(playing)
+    wait, left = wait_seconds(said, unchanged, pace), seconds_left(said)
     more = SPREAD * wait
     if left is not None and wait <= left + AFTER_END:
         more = min(more, left + AFTER_END - wait + SPREAD_AT_END)
     return wait + random.uniform(0, more)
 
 
-def wait_seconds(playing: NowPlaying, unchanged: float, pace: float) -> float:
+def wait_seconds(said: Said, unchanged: float, pace: float) -> float:
     """Return how long an answer of Spotify's serves, before anything at random."""
-    if playing.state == "playing":
-        return _while_playing(playing, unchanged, pace)
-    least, most = IDLE.get(playing.state, (AD, AD))
+    if isinstance(said, str):
+        least = float(KINDS[said].poll_after)
+        most = max(least, LONGEST_PROBLEM)
+    elif said.state == "playing":
+        return _while_playing(said, unchanged, pace)
+    else:
+        least, most = IDLE[said.state]
     wait = pace * min(max(unchanged, least), most)
     return min(wait, max(unchanged, MOST_STRETCHED * least), LONGEST_IDLE)
 
 
-def seconds_left(playing: NowPlaying) -> float | None:
+def seconds_left(said: Said) -> float | None:
     """Return the seconds until the end; 0 past it, None if nobody knows."""
-    if playing.progress_ms is None or not playing.duration_ms:
+    if isinstance(said, str) or said.progress_ms is None or not said.duration_ms:
         return None
-    return max(playing.duration_ms - playing.progress_ms, 0) / 1000
+    return max(said.duration_ms - said.progress_ms, 0) / 1000
 
 
-def goes_on(before: NowPlaying, now: NowPlaying) -> bool:
+def goes_on(before: Said, now: Said) -> bool:
     """Tell whether a new answer says nothing new, so that `unchanged` goes on counting.
 
     That is the same item in the same state, not started again, nor now past its end.
     """
+    if isinstance(before, str) or isinstance(now, str):
+        return before == now
     if before._replace(progress_ms=now.progress_ms) != now:
         return False
     if (seconds_left(before) == 0) != (seconds_left(now) == 0):

@@ -47,7 +47,7 @@ class App:
     def __call__(self, time: float, playing: NowPlaying) -> float:
         self.time = time
         self.calls.add()
-        self.answer = self.answer.next(playing, "", time, self.calls.pace)
+        self.answer = self.answer.next(playing, time, self.calls.pace)
         return self.answer.due - time
 
 

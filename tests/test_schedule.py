@@ -7,7 +7,7 @@ from statistics import fmean
 import pytest
 
 from benchmarks.day import App, ask, listen
-from schedule import goes_on, next_wait, wait_seconds
+from schedule import Said, goes_on, next_wait, seconds_left, wait_seconds
 from spotify.playback import NowPlaying
 from spotify.quota import DAY, HOUR, DailyCalls
 from tests.conftest import Clock
@@ -41,16 +41,18 @@ WAITS = [
     # At a slow pace short silences are still found.
     *((PAUSED, for_, 20, wait) for for_, wait in ((0, 120), (200, 200), (999, 420))),
     (AD, 99, 2, 20),
+    *(("unreachable", for_, 1, wait) for for_, wait in ((0, 15), (40, 40), (999, 120))),
+    *(("owner_premium", 0, pace, wait) for pace, wait in ((1, 300), (20, 420))),
 ]
 
 
 @pytest.mark.parametrize(("what", "unchanged", "pace", "wait"), WAITS)
 def test_wait_is_the_tables(
-    what: NowPlaying, unchanged: float, pace: float, wait: float
+    what: Said, unchanged: float, pace: float, wait: float
 ) -> None:
     assert wait_seconds(what, unchanged, pace) == pytest.approx(wait)
     later = [next_wait(what, unchanged, pace) - wait for _ in range(50)]
-    at_end = wait == pytest.approx(200.8 - (what.progress_ms or 0) / 1000)
+    at_end = wait == pytest.approx((seconds_left(what) or 200) + 0.8)
     assert 0 <= min(later) < max(later) <= (0.6 if at_end else 0.08 * wait) + 1e-9
 
 
