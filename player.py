@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import tekore as tk
 from cachetools import TTLCache
 
-from problems import Problem
+from problems import Problem, log
 from schedule import Answer, Said
 from spotify import Spotify
 from spotify.client import Account, Unauthorised
@@ -24,8 +24,6 @@ MOST_WAITING = 200  # visits at once, because each of them keeps one of the thre
 MOST_PEOPLE, KEPT_SECONDS = 100_000, 3_600  # whose last answer is kept, and how long
 
 T = TypeVar("T")
-
-log = logging.getLogger("now_playing")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
-"""Everything that can go wrong: its name, its status and its words."""
+"""Everything that can go wrong: its name, its status and its words; and the log."""
 
+import logging
 import math
 import random
 from typing import NamedTuple
+
+log = logging.getLogger("now_playing")
 
 
 class Kind(NamedTuple):

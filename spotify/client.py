@@ -1,19 +1,16 @@
 """What this app asks Spotify's API, over tekore; what fails is a named Problem."""
 
-import logging
 import re
 from typing import Any, NamedTuple
 
 import tekore as tk
 
 from config import Config
-from problems import Problem
+from problems import Problem, log
 
 from .playback import NowPlaying, read, text
 from .sender import Sender
 from .tokens import Token
-
-log = logging.getLogger("now_playing")
 
 
 class Unauthorised(Problem):

@@ -1,7 +1,6 @@
 """Requests over libcurl: bounded in time and size, each from a clean start."""
 
 import json
-import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,13 +11,11 @@ import certifi
 import pycurl
 import tekore as tk
 
-from problems import Problem
+from problems import Problem, log
 
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
 # A connection that was kept is gone, and libcurl may not open another one.
 GONE = (pycurl.E_COULDNT_CONNECT, pycurl.E_SEND_ERROR, pycurl.E_HTTP2)
-
-log = logging.getLogger("now_playing")
 
 
 class Handle:

@@ -1,11 +1,12 @@
 """Spotify's daily limit: the calls of the last 24 hours, and the pace they leave."""
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
 
 from cachetools import TTLCache
+
+from problems import log
 
 DAY, HOUR = 86_400, 3_600  # seconds
 # Spotify publishes no number. People report being refused after 600 to 1,400 calls.
@@ -17,8 +18,6 @@ LEARNED_SHARE, LEAST_LEARNED = 0.9, 200
 # The pace is slowest (30 s become 10 minutes) when so much of the limit is spent: the
 # ends of tracks are met at any pace, and the rest is for them.
 SLOWEST, SPENT = 20, 0.9
-
-log = logging.getLogger("now_playing")
 
 
 class DailyCalls:

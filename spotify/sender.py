@@ -1,6 +1,5 @@
 """How requests reach Spotify: so many at once, and none while it asks us to wait."""
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from threading import Lock
 import tekore as tk
 
 from config import SPOTIFY_ACCOUNTS, SPOTIFY_API, Config
-from problems import Problem
+from problems import Problem, log
 
 from .curl import Handle
 from .quota import DailyCalls
@@ -22,8 +21,6 @@ QUEUE_SECONDS = 2.5  # that a call may wait for others to end
 QUEUE_PER_CALL = 3  # calls that may wait, for each one that may be under way
 USUAL_WAIT = 5.0  # seconds to wait after a 429 that does not say how long
 USUAL_QUOTA_WAIT = 600.0  # the same, where the daily limit is used up
-
-log = logging.getLogger("now_playing")
 
 
 class Sender(tk.Sender):

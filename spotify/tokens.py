@@ -1,13 +1,12 @@
 """A person's token: exchanged for a code, renewed before it expires."""
 
-import logging
 import re
 from dataclasses import dataclass, field
 
 import tekore as tk
 
 from config import SPOTIFY_ACCOUNTS, Config
-from problems import Problem
+from problems import Problem, log
 
 LONGEST_CODE = 2048  # characters
 EXPIRY_MARGIN = 60  # seconds; a token counts as expired so long before its end
@@ -24,8 +23,6 @@ REFUSALS = {
     ("authorization_code", "invalid_client"): "client_refused",
     ("refresh_token", "invalid_grant"): "session_ended",
 }
-
-log = logging.getLogger("now_playing")
 
 
 @dataclass(frozen=True, slots=True)

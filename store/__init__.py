@@ -3,10 +3,10 @@
 Knows neither Spotify nor people: the type of a person is passed in.
 """
 
-import logging
 from typing import TYPE_CHECKING, Protocol, TypeVar, Union
 
 from config import Config
+from problems import log
 
 from .memory import MemoryStore
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 Store = Union[MemoryStore[V], "RedisStore[V]"]
-
-log = logging.getLogger("now_playing")
 
 
 class Clock(Protocol):

@@ -8,8 +8,9 @@ from cachetools import TTLCache
 from pydantic import TypeAdapter
 
 from config import ConfigError
+from problems import log
 
-from . import Clock, log
+from . import Clock
 from .memory import MOST_ENTRIES, USER_SECONDS, MemoryStore, MemoryTable, V
 
 # What is saved outlasts a power cut: with FULL, SQLite syncs each step to the disk, and

@@ -1,7 +1,6 @@
 """What lasts, in a Redis that several processes and machines share."""
 
 import hmac
-import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from config import Config
-from problems import Problem
+from problems import Problem, log
 
 from .memory import AUTH_SECONDS, USER_SECONDS
 
@@ -28,8 +27,6 @@ LOCK_WAIT_SECONDS = 8.0
 MOST_CONNECTIONS = 10_000  # redis-py's 100 are fewer than the threads that need one
 
 V = TypeVar("V")
-
-log = logging.getLogger("now_playing")
 
 
 class RedisTable(Generic[V]):
