@@ -44,32 +44,31 @@ class RedisTable(Generic[V]):
         self._fernet = Fernet(urlsafe_b64encode(digest))
 
     def get(self, key: str) -> V | None:
-        name = name_of(self._name, key)
-        return self._decrypt(name, _run(self._client.getex, name, ex=self._seconds))
+        return self._read(self._client.getex, key, ex=self._seconds)
 
     def put(self, key: str, value: V) -> None:
-        name = name_of(self._name, key)
-        _run(self._client.set, name, self._encrypt(name, value), ex=self._seconds)
+        self._write(self._client, key, value)
 
     def replace(self, key: str, value: V) -> bool:
-        name = name_of(self._name, key)
-        save, encrypted = self._patient_client.set, self._encrypt(name, value)
-        return bool(_run(save, name, encrypted, xx=True, ex=self._seconds))
+        return self._write(self._patient_client, key, value, xx=True)
 
     def pop(self, key: str) -> V | None:
-        name = name_of(self._name, key)
-        return self._decrypt(name, _run(self._client.getdel, name))
+        return self._read(self._client.getdel, key)
 
-    def _encrypt(self, name: str, value: V) -> bytes:
-        return self._fernet.encrypt(name.encode() + self._json.dump_json(value))
-
-    def _decrypt(self, name: str, encrypted: bytes | None) -> V | None:
+    def _read(self, command: Any, key: str, **options: Any) -> V | None:
         """Return the value, or None if none was encrypted here under this name."""
+        name = name_of(self._name, key)
+        encrypted = _run(command, name, **options)
         with suppress(InvalidToken, ValueError):
             plain = self._fernet.decrypt(encrypted or b"")
             if plain.startswith(name.encode()):
                 return self._json.validate_json(plain[len(name) :])
         return None
+
+    def _write(self, client: Any, key: str, value: V, xx: bool = False) -> bool:
+        name = name_of(self._name, key)
+        encrypted = self._fernet.encrypt(name.encode() + self._json.dump_json(value))
+        return bool(_run(client.set, name, encrypted, xx=xx, ex=self._seconds))
 
 
 class RedisStore(Generic[V]):
