@@ -60,8 +60,7 @@ class FileStore(MemoryStore[V]):
         super().__init__(clock.monotonic)
         with ExitStack() as on_error:
             try:
-                with suppress(FileExistsError):  # SQLite would let others read it
-                    os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+                os.close(os.open(path, os.O_CREAT, 0o600))  # for its owner alone
                 db = sqlite3.connect(path, timeout=1, check_same_thread=False)
                 on_error.callback(db.close)
                 db.executescript(OPEN)

@@ -126,7 +126,7 @@ def test_full_disk_is_logged_and_people_go_on(reopen: Reopen, path: Path) -> Non
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (Path.mkdir, "unable to open"),
+        (Path.mkdir, "Is a directory"),
         (lambda path: path.write_text("Dear diary"), "not a database"),
         (lambda path: change(path, "CREATE TABLE users (theirs)"), "another program"),
         (lambda path: path.parent.rmdir(), "No such file"),
