@@ -24,9 +24,6 @@ class MemoryTable(Generic[V]):
         self._entries: TTLCache[str, V] = TTLCache(MOST_ENTRIES, seconds, clock)
         self._mutex = threading.Lock()  # TTLCache is not safe for threads
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def get(self, key: str) -> V | None:
         """Return the value and renew it, or return None if it is not there."""
         with self._mutex:

@@ -131,11 +131,11 @@ def about(ms: int, by: int = 0) -> range:
 
 
 def people(app: Flask) -> int:
-    return len(app.extensions["store"].users)
+    return len(app.extensions["store"].users._entries)
 
 
 def pending(app: Flask) -> int:
-    return len(app.extensions["store"].auths)
+    return len(app.extensions["store"].auths._entries)
 
 
 @pytest.fixture

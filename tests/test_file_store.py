@@ -94,9 +94,9 @@ def test_thirty_idle_days_hold_over_restarts(reopen: Reopen, clock: Clock) -> No
         assert users.get("used")
     users = reopen().users
     clock.advance(86_399)
-    assert (len(users), len(reopen().users)) == (2, 2)
+    assert (len(users._entries), len(reopen().users._entries)) == (2, 2)
     clock.advance(1)
-    assert (len(users), len(reopen().users)) == (1, 1)
+    assert (len(users._entries), len(reopen().users._entries)) == (1, 1)
     clock.set_ahead = -864_000  # which brings nobody back
     assert [reopen().users.get(key) for key in ("idle", "used")] == [None, "Mika"]
 
