@@ -1,7 +1,6 @@
 """What a logged-in person plays: Spotify is asked when there may be something new."""
 
 import hashlib
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -165,14 +164,14 @@ class Player:
             except Problem as problem:
                 if problem.status == 401:
                     self._store.users.pop(user_id)
-                    log_user("Spotify ended the login", user_id, logging.WARNING)
+                    log_user("Spotify ended the login", user_id)
                 raise
             if not self._store.users.replace(user_id, replace(user, token=fresh)):
                 raise Problem("logged_out")  # meanwhile, and that stands
             return fresh
 
 
-def log_user(what: str, user_id: str, level: int = logging.INFO) -> None:
+def log_user(what: str, user_id: str) -> None:
     """Log what happened to whom, by a hash: an ID is as good as a password."""
     name = hashlib.sha256(user_id.encode()).hexdigest()[:8]
-    log.log(level, "%s of user %s", what, name)
+    log.info("%s of user %s", what, name)

@@ -153,5 +153,5 @@ def test_log_tells_what_people_do_and_what_fails_but_not_each_page(
         *login,
         f"W Spotify: POST {browser.spotify.url}/api/token: status 400",
         "W no token: invalid_grant",
-        "W Spotify ended the login of",
+        "I Spotify ended the login of",
     ]
