@@ -1,10 +1,8 @@
 """How requests reach Spotify: so many at once, and none while it asks us to wait."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Condition
 
 import tekore as tk
 
@@ -71,9 +69,8 @@ class Lane:
         self._base, self._clock, self._calls = base, clock, calls
         count = calls.add if calls else lambda: None
         self._handles = [Handle(seconds, count) for _ in range(most)]
-        self._waiting: deque[SimpleQueue[Handle]] = deque()
-        self._most_waiting = QUEUE_PER_CALL * most
-        self._mutex = Lock()
+        self._waiting, self._most_waiting = 0, QUEUE_PER_CALL * most
+        self._freed = Condition()  # wakes those who wait in the order they came
         self._pause, self._paused_until = "", 0.0
 
     def send(self, request: tk.Request) -> tk.Response:
@@ -99,30 +96,24 @@ class Lane:
 
         Raises Problem("busy") when too many wait, or after 2.5 s.
         """
-        turn: SimpleQueue[Handle] = SimpleQueue()  # holds the handle, once one is free
-        with self._mutex:
-            if self._handles:
-                turn.put(self._handles.pop())
-            elif len(self._waiting) == self._most_waiting:
-                raise Problem("busy")
-            else:
-                self._waiting.append(turn)
-        try:
-            handle = turn.get(timeout=QUEUE_SECONDS)
-        except Empty:
-            with self._mutex:
-                if turn in self._waiting:  # else it has come just now
-                    self._waiting.remove(turn)
-                    raise Problem("busy") from None
-            handle = turn.get()
+        with self._freed:
+            # A handle that was just given back is for somebody who waits. If whoever
+            # comes could take it, some would wait for seconds.
+            if self._waiting or not self._handles:
+                if self._waiting == self._most_waiting:
+                    raise Problem("busy")
+                self._waiting += 1
+                self._freed.wait(QUEUE_SECONDS)
+                self._waiting -= 1
+                if not self._handles:
+                    raise Problem("busy")
+            handle = self._handles.pop()
         try:
             yield handle
         finally:
-            with self._mutex:
-                if self._waiting:
-                    self._waiting.popleft().put(handle)
-                else:
-                    self._handles.append(handle)
+            with self._freed:
+                self._handles.append(handle)
+                self._freed.notify()
 
     def _begin_pause(self, refusal: tk.Response) -> Problem:
         """Send nothing for as long as Spotify says, and return the problem."""

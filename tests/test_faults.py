@@ -12,7 +12,9 @@ import pytest
 from flask import Flask
 from markupsafe import escape
 
+from config import Config
 from problems import KINDS
+from spotify import Sender
 from stand_in import FAILURES, StandIn
 from stand_in.failures import Failure, How, answer
 from tests.conftest import SECRET, Browser, Clock, MakeApp, about, people, shown
@@ -232,6 +234,25 @@ def crowd(make_app: MakeApp, spotify: StandIn, monkeypatch: Any) -> list[Browser
         monkeypatch.setattr(f"spotify.sender.{limit}", 60.0)
     app = make_app(threads=1)
     return [Browser(app, spotify) for _ in range(8)]
+
+
+def test_who_came_first_is_served_first(clock: Clock) -> None:
+    """Or some would wait for seconds, while others are served at once."""
+    lane = Sender(Config("x", threads=1), clock.monotonic)._api
+    served = []
+
+    def visit(number: int) -> None:
+        with lane._handle():
+            served.append(number)
+
+    with ThreadPoolExecutor(3) as pool:
+        with lane._handle():
+            for number in range(2):
+                pool.submit(visit, number)
+                while lane._waiting <= number:
+                    pass
+        visit(2)
+    assert served == [0, 1, 2]
 
 
 def test_visit_that_waited_too_long_is_told_busy(
