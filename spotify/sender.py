@@ -99,7 +99,7 @@ class Lane:
         with self._freed:
             # A handle that was just given back is for somebody who waits. If whoever
             # comes could take it, some would wait for seconds.
-            if self._waiting or not self._handles:
+            if len(self._handles) <= self._waiting:
                 if self._waiting == self._most_waiting:
                     raise Problem("busy")
                 self._waiting += 1
