@@ -1,16 +1,12 @@
 """The log: one line for what people do and for what fails, and never a secret."""
 
 import logging
-import sys
 import traceback
 from typing import Any
-from urllib.parse import quote
 
-from flask import Flask, Response, request
+from flask import Flask
 
 from config import Config
-
-ROUTINE = ("main", "now_playing", "static", "healthz", "readyz")
 
 log = logging.getLogger("now_playing")
 
@@ -24,21 +20,10 @@ class App(Flask):
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Log each request, and log to stderr unless somebody has set that up already."""
+    """Log to stderr, unless somebody has set that up already."""
     if not log.hasHandlers():
-        handler = logging.StreamHandler(sys.stderr)
+        handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.propagate = False  # a server may set up the root later
     log.setLevel(log.level or logging.INFO)
-
-    @app.after_request
-    def log_request(response: Response) -> Response:
-        # Pages and polls that go well would bury the rest.
-        routine = response.status_code < 400 and request.endpoint in ROUTINE
-        level = logging.DEBUG if routine else logging.INFO
-        if log.isEnabledFor(level):
-            # Without the query, which may hold a code.
-            what = quote(f"{request.method} {request.path}", "/ ")
-            log.log(level, "%s %d", what, response.status_code)
-        return response

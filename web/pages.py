@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import east_asian_width
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from flask import Flask, get_template_attribute, render_template, request, session
 from flask.typing import ResponseReturnValue, ResponseValue
@@ -149,8 +149,8 @@ def _wants_html() -> bool:
 
 
 def _problem(problem: Problem) -> tuple[ResponseValue, int, dict[str, str]]:
-    if problem.name == "invalid_state":
-        log.warning("login refused: invalid state")
+    # Without the query, which may hold a code.
+    log.info("%s: %s", quote(f"{request.method} {request.path}", "/ "), problem.name)
     wait = problem.poll_after_ms
     body: ResponseValue
     if request.path != "/now-playing":
