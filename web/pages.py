@@ -6,7 +6,6 @@ import re
 from bisect import bisect_left
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple
 from unicodedata import east_asian_width
 from urllib.parse import quote, urlsplit
 
@@ -33,23 +32,6 @@ GLYPH = Markup('<svg viewBox="0 0 48 48" aria-hidden="true"><use href="{}#{}"/><
 log = logging.getLogger("now_playing")
 
 
-class View(NamedTuple):
-    """What the player shows.
-
-    state: of what plays, or the problem's name. name: title and artists. track: what
-    plays, if that has a title. length: of the title, from 0 to 4.
-    """
-
-    state: str
-    poll_after_ms: int
-    name: str = "Now Playing"
-    tab_title: str = "Now Playing"
-    track: NowPlaying | None = None
-    length: int = 0
-    kind: str | None = None
-    problem: Problem | None = None
-
-
 def init_app(app: Flask, config: Config) -> None:
     """Give templates their filters and globals, and make every error a page."""
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = STATIC_SECONDS
@@ -60,6 +42,9 @@ def init_app(app: Flask, config: Config) -> None:
     # Jinja evaluates a filter of a constant once, when it compiles the template.
     app.jinja_env.filters.update(
         clock=_clock,
+        full_name=_full_name,
+        length_step=_length_step,
+        tab_title=_tab_title,
         glyph=lambda name, other="trouble": glyphs.get(name) or glyphs[other],
         static=lambda name: Markup(f"{app.static_url_path}/{name}"),
     )
@@ -93,14 +78,12 @@ def welcome(problem: Problem) -> str:
 
 def main(user_id: str, current: Current) -> str:
     """Return the main page of somebody who is logged in."""
-    view = _view(current)
     return render_template(
         "index.html",
         user_id=user_id,
-        account=current.account,
-        player=_player(view, user_id),
-        view=view,
-        reload_seconds=_reload_seconds(view.poll_after_ms),
+        current=current,
+        player=_player(current, user_id),
+        reload_seconds=_reload_seconds(current.poll_after_ms),
     )
 
 
@@ -112,29 +95,13 @@ def player(user_id: str, current: Current) -> ResponseValue:
     if not current.playing:
         raise current.problem or Problem("unreachable")
     if _wants_html():
-        return _player(_view(current), user_id)
+        return _player(current, user_id)
     return current.playing.as_json() | {"poll_after_ms": current.poll_after_ms}
 
 
-def _player(view: View, user_id: str | None) -> str:
-    html: str = get_template_attribute("player.html", "player")(view, user_id)
+def _player(current: Current, user_id: str | None) -> str:
+    html: str = get_template_attribute("player.html", "player")(current, user_id)
     return html
-
-
-def _view(current: Current) -> View:
-    now, problem, wait = current.playing, current.problem, current.poll_after_ms
-    if now is None:
-        problem = problem or Problem("unreachable")
-        return View(problem.error, wait, problem=problem)
-    if now.title is None or now.state not in ("playing", "paused"):
-        return View(now.state, wait, kind=now.kind)
-    name = " – ".join(filter(None, [now.title, ", ".join(it.name for it in now.by)]))
-    tab_title = f"⏸ {name}" if now.state == "paused" else name
-    # Chinese, Japanese and Korean letters are as wide as two others.
-    columns = len(now.title)
-    if not now.title.isascii():
-        columns += sum(east_asian_width(letter) in "WF" for letter in now.title)
-    return View(now.state, wait, name, tab_title, now, bisect_left(LENGTHS, columns))
 
 
 def _reload_seconds(ms: int) -> int:
@@ -157,7 +124,7 @@ def _problem(problem: Problem) -> tuple[ResponseValue, int, dict[str, str]]:
         seconds = _reload_seconds(wait) if request.path == "/" else 0
         body = render_template("problem.html", problem=problem, reload_seconds=seconds)
     elif _wants_html():
-        body = _player(View(problem.error, wait, problem=problem), session.get("user"))
+        body = _player(Current(None, None, problem, wait), session.get("user"))
     else:
         message = f"{problem.message} {problem.advice}".strip()
         body = {"error": problem.error, "message": message, "poll_after_ms": wait}
@@ -169,6 +136,26 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     code = error.code or 500
     body, *_ = _problem(Problem(HTTP_PROBLEMS.get(code, "bad_request")))
     return body, code, [it for it in error.get_headers() if it[0] == "Allow"]
+
+
+def _full_name(playing: NowPlaying | None) -> str:
+    """Return title and artists of what plays, or the page's name if it has no title."""
+    if not playing or not playing.title:
+        return "Now Playing"
+    artists = ", ".join(it.name for it in playing.by)
+    return f"{playing.title} – {artists}" if artists else playing.title
+
+
+def _tab_title(playing: NowPlaying | None) -> str:
+    is_paused = playing and playing.state == "paused"
+    return f"⏸ {_full_name(playing)}" if is_paused else _full_name(playing)
+
+
+def _length_step(title: str) -> int:
+    """Return how long a title is, from 0 to 4."""
+    # Chinese, Japanese and Korean letters are as wide as two others.
+    wide = 0 if title.isascii() else sum(east_asian_width(it) in "WF" for it in title)
+    return bisect_left(LENGTHS, len(title) + wide)
 
 
 def _clock(ms: int) -> str:
