@@ -4,7 +4,6 @@ import hashlib
 import logging
 import re
 from bisect import bisect_left
-from math import ceil
 from pathlib import Path
 from unicodedata import east_asian_width
 from urllib.parse import quote, urlsplit
@@ -83,7 +82,7 @@ def main(user_id: str, current: Current) -> str:
         user_id=user_id,
         current=current,
         player=_player(current, user_id),
-        reload_seconds=_reload_seconds(current.poll_after_ms),
+        reload_after_ms=current.poll_after_ms,
     )
 
 
@@ -104,11 +103,6 @@ def _player(current: Current, user_id: str | None) -> str:
     return html
 
 
-def _reload_seconds(ms: int) -> int:
-    """Return when a page without scripts reloads; 0 is never."""
-    return max(5, ceil(ms / 1000)) if ms else 0
-
-
 def _wants_html() -> bool:
     """Tell whether the request prefers text/html; JSON is the default."""
     best = request.accept_mimetypes.best_match(["application/json", "text/html"])
@@ -121,8 +115,8 @@ def _problem(problem: Problem) -> tuple[ResponseValue, int, dict[str, str]]:
     wait = problem.poll_after_ms
     body: ResponseValue
     if request.path != "/now-playing":
-        seconds = _reload_seconds(wait) if request.path == "/" else 0
-        body = render_template("problem.html", problem=problem, reload_seconds=seconds)
+        again = wait if request.path == "/" else 0
+        body = render_template("problem.html", problem=problem, reload_after_ms=again)
     elif _wants_html():
         body = _player(Current(None, None, problem, wait), session.get("user"))
     else:
