@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from io import StringIO
 from ipaddress import ip_address
@@ -23,8 +23,11 @@ DOTENV = HOME / ".env"
 DASHBOARD = "https://developer.spotify.com/dashboard"
 SPOTIFY_ACCOUNTS = "https://accounts.spotify.com"
 SPOTIFY_API = "https://api.spotify.com/v1"
+USUAL_CALLBACK = "http://127.0.0.1:5000/callback"
 DEMO_CLIENT_ID = "00000000000000000000000000000de0"
 COPY_ID = f"copy it from {DASHBOARD} into .env, without quotes"
+AN_ID = re.compile(r"\w{32}", re.ASCII)
+NOT_AN_ID = f"is not 32 letters and digits: {COPY_ID}"
 MAKE_KEY = 'make one with python -c "import secrets; print(secrets.token_urlsafe())"'
 
 Check = Callable[[str], Any]  # raises ValueError with what is wrong and the fix
@@ -37,32 +40,55 @@ class ConfigError(ValueError):
         super().__init__("\n  - ".join(["These settings need attention:", *problems]))
 
 
+def _number(least: int, most: int, value: str) -> int:
+    if re.fullmatch(r"[0-9]{1,8}", value) and least <= int(value) <= most:
+        return int(value)
+    raise ValueError(f"is {value!r}: write a number from {least} to {most}")
+
+
+def _secret_key(value: str) -> str:
+    if len(value) < 16:
+        raise ValueError(f"is shorter than 16 characters: {MAKE_KEY}")
+    return value
+
+
+def _host(value: str) -> str:
+    with suppress(ValueError):
+        return str(ip_address(value))
+    raise ValueError(f"is {value!r}: write 127.0.0.1, or 0.0.0.0 for all addresses")
+
+
+def setting(name: str, check: Check = str, default: Any = None, **more: Any) -> Any:
+    """Return the field of a setting: its name in the environment, and its check."""
+    return field(default=default, metadata={"name": name, "check": check}, **more)
+
+
 @dataclass(frozen=True)
 class Config:
-    """The app's settings; docs/settings.md says what each is for."""
+    """The app's settings; docs/settings.md says what each is for.
 
-    client_id: str
-    client_secret: str | None = field(default=None, repr=False)
-    redirect_uri: str = "http://127.0.0.1:5000/callback"
-    host: str = "127.0.0.1"
-    port: int = 5000
-    secret_key: str | None = field(default=None, repr=False)  # None: the store's own
-    accounts_url: str = SPOTIFY_ACCOUNTS
-    api_url: str = SPOTIFY_API
-    redis_url: str | None = field(default=None, repr=False)
-    logins_file: str | None = None
-    daily_calls: int | None = None  # None: by the number of people; 0: no limit
-    workers: int = 1
-    threads: int = 96  # calls to Spotify at once
+    secret_key: None for the store's own. daily_calls: None for a limit by the number of
+    people, 0 for none.
+    """
+
+    client_id: str = setting("SPOTIFY_CLIENT_ID")
+    client_secret: str | None = setting("SPOTIFY_CLIENT_SECRET", repr=False)
+    redirect_uri: str = setting("SPOTIFY_REDIRECT_URI", callback_url, USUAL_CALLBACK)
+    host: str = setting("HOST", _host, "127.0.0.1")
+    port: int = setting("PORT", partial(_number, 1, 65_535), 5000)
+    secret_key: str | None = setting("SECRET_KEY", _secret_key, repr=False)
+    accounts_url: str = setting("SPOTIFY_ACCOUNTS_URL", base_url, SPOTIFY_ACCOUNTS)
+    api_url: str = setting("SPOTIFY_API_URL", base_url, SPOTIFY_API)
+    redis_url: str | None = setting("REDIS_URL", redis_url, repr=False)
+    logins_file: str | None = setting("LOGINS_FILE", partial(os.path.join, HOME))
+    daily_calls: int | None = setting("SPOTIFY_DAILY_CALLS", partial(_number, 0, 10**7))
+    workers: int = setting("WORKERS", partial(_number, 1, 64), 1)
+    threads: int = setting("THREADS", partial(_number, 1, 512), 96)
 
     @property
     def origin(self) -> str:
         """Where people open the app: scheme, host and port of the redirect URI."""
         return origin_of(self.redirect_uri)
-
-    @property
-    def secure(self) -> bool:
-        return self.origin.startswith("https:")
 
     @property
     def demo(self) -> bool:
@@ -83,52 +109,39 @@ class Config:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
         """Read and check the settings. Raises ConfigError, naming every problem."""
-        problems: list[str] = []
-
-        def read(name: str, check: Check, default: Any = None, unset: str = "") -> Any:
-            """unset: what to say if it has to be set, but isn't."""
+        given: dict[str, Any] = {}
+        problems = []
+        for it in fields(cls):
+            name, check = it.metadata["name"], it.metadata["check"]
             value = environ.get(name, "")
             try:
                 if not value.isprintable():  # such as bytes that are not UTF-8
                     raise ValueError("has characters that can't be read: type it again")
-                if unset and not value:
-                    raise ValueError(unset)
-                return check(value) if value else default
+                if value:
+                    given[it.name] = check(value)
             except ValueError as error:
                 problems.append(f"{name} {error}")
-            return default
-
-        port = read("PORT", partial(_number, 1, 65_535))
-        here = f"http://127.0.0.1:{port or cls.port}/callback"
-        redirect_uri = read("SPOTIFY_REDIRECT_URI", callback_url, here)
-        uri = urlsplit(redirect_uri)
-        local = uri.scheme == "http"  # Spotify allows that for this machine only
-        accounts_url = read("SPOTIFY_ACCOUNTS_URL", base_url, SPOTIFY_ACCOUNTS)
-        check_id = _client_id if accounts_url == SPOTIFY_ACCOUNTS else str
-        redis, file = environ.get("REDIS_URL"), read("LOGINS_FILE", str)
-        no_key = f"is required with REDIS_URL: {MAKE_KEY}" if redis else ""
-        config = cls(
-            client_id=read("SPOTIFY_CLIENT_ID", check_id, "", f"is not set: {COPY_ID}"),
-            client_secret=read("SPOTIFY_CLIENT_SECRET", str),
-            redirect_uri=redirect_uri,
-            host=read("HOST", _host, uri.hostname if local else cls.host),
-            port=port or (port_of(uri) if local else cls.port),
-            secret_key=read("SECRET_KEY", _secret_key, unset=no_key),
-            accounts_url=accounts_url,
-            api_url=read("SPOTIFY_API_URL", base_url, SPOTIFY_API),
-            redis_url=read("REDIS_URL", redis_url),
-            logins_file=file and str(HOME / os.path.expanduser(file)),
-            daily_calls=read("SPOTIFY_DAILY_CALLS", partial(_number, 0, 10_000_000)),
-            workers=read("WORKERS", partial(_number, 1, 64), cls.workers),
-            threads=read("THREADS", partial(_number, 1, 512), cls.threads),
-        )
-        if redis and file:
+        client_id, redis = environ.get("SPOTIFY_CLIENT_ID"), environ.get("REDIS_URL")
+        if not client_id:
+            problems.append(f"SPOTIFY_CLIENT_ID is not set: {COPY_ID}")
+        elif not (environ.get("SPOTIFY_ACCOUNTS_URL") or AN_ID.fullmatch(client_id)):
+            problems.append(f"SPOTIFY_CLIENT_ID {NOT_AN_ID}")
+        if redis and not environ.get("SECRET_KEY"):
+            problems.append(f"SECRET_KEY is required with REDIS_URL: {MAKE_KEY}")
+        if redis and environ.get("LOGINS_FILE"):
             problems.append("LOGINS_FILE and REDIS_URL both keep logins: remove one")
-        if config.workers > 1 and not redis:
+        if given.get("workers", 1) > 1 and not redis:
             problems.append("WORKERS is above 1: write 1, or set REDIS_URL")
         if problems:
             raise ConfigError(problems)
-        return config
+        here = f"http://127.0.0.1:{given.get('port', cls.port)}/callback"
+        uri = urlsplit(given.setdefault("redirect_uri", here))
+        if uri.scheme == "http":  # Spotify allows that for this machine only
+            given = {"host": uri.hostname, "port": port_of(uri)} | given
+        return cls(**given)
+
+
+SETTINGS = [it.metadata["name"] for it in fields(Config)]
 
 
 def read_environ(environ: Mapping[str, str], path: Path = DOTENV) -> dict[str, str]:
@@ -145,27 +158,3 @@ def read_dotenv(path: Path) -> list[Binding]:
     except (OSError, UnicodeError):
         raise ConfigError([f"{path} can't be read: save it as UTF-8 text"]) from None
     return list(parse_stream(StringIO(text)))
-
-
-def _number(least: int, most: int, value: str) -> int:
-    if re.fullmatch(r"[0-9]{1,8}", value) and least <= int(value) <= most:
-        return int(value)
-    raise ValueError(f"is {value!r}: write a number from {least} to {most}")
-
-
-def _client_id(value: str) -> str:
-    if re.fullmatch(r"\w{32}", value, re.ASCII):
-        return value
-    raise ValueError(f"is not 32 letters and digits: {COPY_ID}")
-
-
-def _secret_key(value: str) -> str:
-    if len(value) < 16:
-        raise ValueError(f"is shorter than 16 characters: {MAKE_KEY}")
-    return value
-
-
-def _host(value: str) -> str:
-    with suppress(ValueError):
-        return str(ip_address(value))
-    raise ValueError(f"is {value!r}: write 127.0.0.1, or 0.0.0.0 for all addresses")

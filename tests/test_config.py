@@ -48,7 +48,7 @@ def problems(environ: Mapping[str, str]) -> list[str]:
         ("PORT=80", {"port": 80, "redirect_uri": "http://127.0.0.1:80/callback"}),
         ("URI=http://[::1]:7/callback", {"host": "::1", "port": 7}),
         ("URI=http://127.0.0.1:8080/callback PORT=5000", {"port": 5000}),
-        (f"URI={HTTPS}", {"host": "127.0.0.1", "port": 5000, "secure": True}),
+        (f"URI={HTTPS}", {"host": "127.0.0.1", "port": 5000}),
         ("URI=https://A.Example:8/callback", {"origin": "https://a.example:8"}),
         ("URI=https://a.example:443/callback", {"origin": "https://a.example"}),
         ("SPOTIFY_ACCOUNTS_URL=http://[::1]:8/", {"login_url": "http://[::1]:8"}),

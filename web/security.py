@@ -41,25 +41,26 @@ class Session(SecureCookieSessionInterface):
 
 def init_app(app: Flask, config: Config) -> None:
     """Check every request, and give every answer its headers."""
+    own = urlsplit(config.origin)
+    secure = own.scheme == "https"
     app.url_map.merge_slashes = False  # or a redirect would repeat the query
     app.session_interface = Session()
     # As the OWASP session management cheat sheet recommends.
     app.config.update(
         # A name of the app's own, because cookies ignore ports.
-        SESSION_COOKIE_NAME="__Host-now_playing" if config.secure else "now_playing",
-        SESSION_COOKIE_SECURE=config.secure,
+        SESSION_COOKIE_NAME="__Host-now_playing" if secure else "now_playing",
+        SESSION_COOKIE_SECURE=secure,
         SESSION_COOKIE_SAMESITE="Lax",  # Strict would lose it at the callback
         SESSION_REFRESH_EACH_REQUEST=False,
         ORIGIN=config.origin,
         # Spotify ends every login after six months.
         PERMANENT_SESSION_LIFETIME=timedelta(days=180),
     )
-    own = urlsplit(config.origin)
     with_port = own.netloc if own.port else f"{own.netloc}:{port_of(own)}"
     headers = dict(HEADERS)
     if config.art_origin:
         headers["Content-Security-Policy"] += f" {config.art_origin}"
-    if config.secure:
+    if secure:
         headers["Strict-Transport-Security"] = "max-age=31536000"
     wrapped = _with_headers(app.wsgi_app, list(headers.items()))
     app.wsgi_app = wrapped  # type: ignore[method-assign]
