@@ -194,10 +194,11 @@ MISTAKES = (  # what stands in which file, and the hint
 )
 NAMES = {  # as people write them, and what they should write
     "CLIENT_ID": ID,
-    "SPOTIFY_ID": ID,
+    "spotify_id": ID,
     "SPOTIPY_CLIENT_SECRET": "SPOTIFY_CLIENT_SECRET",
-    "SPOTIFY_REDIRECTURL": "SPOTIFY_REDIRECT_URI",
-    "ID": None,
+    "REDIRECT_URL": "SPOTIFY_REDIRECT_URI",
+    "HTTPS_PROXY": "a name from docs/settings.md",
+    "WORKERS": None,
 }
 
 
@@ -214,9 +215,13 @@ def test_demo_says_why_it_is_the_demo(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_misspelt_names_are_told_with_the_right_one(tmp_path: Path, name: str) -> None:
+    """In .env; and in the environment, if they look as if they were for this app."""
     told = [f"{name} is not a setting of this app: use {NAMES[name]}"]
-    hinted = list(hints({ID: "abc", name: "x"}, tmp_path / ".env"))
+    (tmp_path / ".env").write_text(f"{name}=x")
+    hinted = list(hints({ID: "abc", "OTHER_CLIENT_ID": "x"}, tmp_path / ".env"))
     assert hinted == (told if NAMES[name] else [])
+    hinted = list(hints({ID: "abc", name: "x"}, tmp_path / "none"))
+    assert hinted == (told if name.startswith("SPOT") else [])
 
 
 def test_it_says_where_it_listens_if_people_open_it_elsewhere() -> None:

@@ -9,6 +9,7 @@ import ssl
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from ipaddress import ip_address
 from multiprocessing import parent_process
@@ -22,6 +23,7 @@ from config import (
     DASHBOARD,
     DEMO_CLIENT_ID,
     DOTENV,
+    SETTINGS,
     Config,
     ConfigError,
     read_dotenv,
@@ -34,11 +36,8 @@ CLIENT_ID = "SPOTIFY_CLIENT_ID"
 HELP = f"""Log in with Spotify and see what you're playing. The settings are environment
 variables, or stand in {DOTENV}; docs/settings.md lists them. Without
 {CLIENT_ID} it is a demo: no Spotify app needed, all on this machine."""
-# Names that people write by mistake, or know from another library.
-MISNOMER = re.compile(
-    r"(?:SPOTI[FP]Y_?(?:CLIENT|REDIRECT)?|CLIENT|REDIRECT)_?(ID|SECRET|UR[IL])"
-)
-RIGHT_NAMES = {"ID": CLIENT_ID, "SECRET": "SPOTIFY_CLIENT_SECRET"}
+FROM_DASHBOARD = (CLIENT_ID, "SPOTIFY_CLIENT_SECRET", "SPOTIFY_REDIRECT_URI")
+LISTED = "a name from docs/settings.md"
 COMMENTED_ID = re.compile(r"\s*#\s*(export\s+)?SPOTIFY_CLIENT_ID\s*=\s*\S")
 MOST_CONNECTIONS = 16_384  # open at once, in each worker
 # Threads that wait for Python's lock wake up this often to ask for it. With the usual
@@ -70,11 +69,11 @@ def main() -> int:
 def hints(environ: Mapping[str, str], path: Path = DOTENV) -> Iterator[str]:
     """Say what looks like a setting, but has no effect; and why this is the demo."""
     parts = read_dotenv(path)
-    for name in sorted({*environ, *(part.key for part in parts if part.key)}):
-        if match := MISNOMER.fullmatch(name.upper()):
-            right = RIGHT_NAMES.get(match[1], "SPOTIFY_REDIRECT_URI")
-            if name != right:
-                yield f"{name} is not a setting of this app: use {right}"
+    names = {part.key for part in parts if part.key}
+    names |= {name for name in environ if name.startswith("SPOTI")}
+    for name in sorted(names.difference(SETTINGS)):
+        right = get_close_matches(name.upper(), FROM_DASHBOARD) or [LISTED]
+        yield f"{name} is not a setting of this app: use {right[0]}"
     demo = CLIENT_ID not in read_environ(environ, path)
     for part in parts:
         text = part.original.string
