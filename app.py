@@ -15,7 +15,7 @@ from problems import Problem
 from spotify import Sender, Spotify, authorize_url, login_error, request_token
 from store import Clock, Store, open_store
 from web import logs, pages, security, server
-from web.security import from_own_pages, query_argument
+from web.security import query_argument, refuse_other_sites
 
 SCOPE = tk.scope.user_read_currently_playing
 
@@ -83,8 +83,8 @@ def create_app(
         return redirect("/", 307)
 
     @app.route("/logout", methods=["GET", "POST"])
-    @from_own_pages
     def logout() -> ResponseReturnValue:
+        refuse_other_sites()
         if (user_id := session.get("user", "")) and users.pop(user_id):
             log_user("log-out", user_id)
         session.clear()
