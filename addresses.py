@@ -2,7 +2,6 @@
 
 import re
 from contextlib import suppress
-from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 USUAL_PORTS = {"http": 80, "https": 443}
@@ -31,12 +30,8 @@ def port_of(uri: SplitResult) -> int:
 
 
 def is_local(uri: SplitResult) -> bool:
-    """Tell whether a URI leads to this machine: localhost, or a loopback address."""
-    host = uri.hostname or ""
-    with suppress(ValueError):
-        address = ip_address(host)
-        return address.is_loopback and str(address) == host  # as browsers write it
-    return host == "localhost"
+    """Tell whether a URI leads to this machine."""
+    return uri.hostname in ("127.0.0.1", "::1", "localhost")
 
 
 # ---- Checks of settings: each raises ValueError with what is wrong and the fix
