@@ -51,9 +51,8 @@ def main() -> int:
     try:
         for hint in hints(os.environ):
             _say(hint)
-        if CLIENT_ID not in read_environ(os.environ):
-            os.environ[CLIENT_ID] = DEMO_CLIENT_ID
-        config = Config.from_env(read_environ(os.environ))
+        demo = {CLIENT_ID: DEMO_CLIENT_ID}
+        config = Config.from_env(demo | read_environ(os.environ))
         _check_port(config)
         _check_certificates()
         if config.logins_file and not config.demo:  # else the worker would find out
