@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from functools import partial
 from io import StringIO
 from ipaddress import ip_address
@@ -29,6 +30,10 @@ COPY_ID = f"copy it from {DASHBOARD} into .env, without quotes"
 AN_ID = re.compile(r"\w{32}", re.ASCII)
 NOT_AN_ID = f"is not 32 letters and digits: {COPY_ID}"
 MAKE_KEY = 'make one with python -c "import secrets; print(secrets.token_urlsafe())"'
+CLIENT_ID = "SPOTIFY_CLIENT_ID"
+FROM_DASHBOARD = (CLIENT_ID, "SPOTIFY_CLIENT_SECRET", "SPOTIFY_REDIRECT_URI")
+LISTED = "a name from docs/settings.md"
+COMMENTED_ID = re.compile(r"\s*#\s*(export\s+)?SPOTIFY_CLIENT_ID\s*=\s*\S")
 
 Check = Callable[[str], Any]  # raises ValueError with what is wrong and the fix
 
@@ -121,11 +126,11 @@ class Config:
                     given[it.name] = check(value)
             except ValueError as error:
                 problems.append(f"{name} {error}")
-        client_id, redis = environ.get("SPOTIFY_CLIENT_ID"), environ.get("REDIS_URL")
+        client_id, redis = environ.get(CLIENT_ID), environ.get("REDIS_URL")
         if not client_id:
-            problems.append(f"SPOTIFY_CLIENT_ID is not set: {COPY_ID}")
+            problems.append(f"{CLIENT_ID} is not set: {COPY_ID}")
         elif not (environ.get("SPOTIFY_ACCOUNTS_URL") or AN_ID.fullmatch(client_id)):
-            problems.append(f"SPOTIFY_CLIENT_ID {NOT_AN_ID}")
+            problems.append(f"{CLIENT_ID} {NOT_AN_ID}")
         if redis and not environ.get("SECRET_KEY"):
             problems.append(f"SECRET_KEY is required with REDIS_URL: {MAKE_KEY}")
         if redis and environ.get("LOGINS_FILE"):
@@ -158,3 +163,28 @@ def read_dotenv(path: Path) -> list[Binding]:
     except (OSError, UnicodeError):
         raise ConfigError([f"{path} can't be read: save it as UTF-8 text"]) from None
     return list(parse_stream(StringIO(text)))
+
+
+def hints(environ: Mapping[str, str], path: Path = DOTENV) -> Iterator[str]:
+    """Say what looks like a setting, but has no effect; and why this is the demo."""
+    parts = read_dotenv(path)
+    names = {part.key for part in parts if part.key}
+    names |= {name for name in environ if name.startswith("SPOTI")}
+    for name in sorted(names.difference(SETTINGS)):
+        right = get_close_matches(name.upper(), FROM_DASHBOARD) or [LISTED]
+        yield f"{name} is not a setting of this app: use {right[0]}"
+    demo = CLIENT_ID not in read_environ(environ, path)
+    for part in parts:
+        text = part.original.string
+        line = part.original.line + text.removesuffix(text.lstrip()).count("\n")
+        if part.error:
+            yield f"{path}, line {line} is not a setting: write NAME=value"
+        elif demo and COMMENTED_ID.match(text):
+            yield f"{path}, line {line} has no effect: remove the # at its beginning"
+    if demo:
+        for other in (path.with_name(".env.txt"), path.with_name(".env.example")):
+            if CLIENT_ID in read_environ({}, other):
+                yield f"{other} is not read: rename it to .env"
+        if CLIENT_ID in environ and CLIENT_ID in read_environ({}, path):
+            yield f"An empty environment variable {CLIENT_ID} wins over {path}"
+        yield f"No {CLIENT_ID} in {path}: this is the demo"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from config import DEMO_CLIENT_ID, HOME, Config, ConfigError, read_environ
+from config import DEMO_CLIENT_ID, HOME, Config, ConfigError, hints, read_environ
 from tests.conftest import CLIENT_ID
-from web.server import greeting, hints
+from web.server import greeting
 
 ID = "SPOTIFY_CLIENT_ID"
 WITH_ID = {ID: CLIENT_ID}

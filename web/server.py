@@ -2,43 +2,26 @@
 
 import argparse
 import os
-import re
 import signal
 import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from ipaddress import ip_address
 from multiprocessing import parent_process
-from pathlib import Path
 from threading import Thread
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from addresses import port_of
-from config import (
-    DASHBOARD,
-    DEMO_CLIENT_ID,
-    DOTENV,
-    SETTINGS,
-    Config,
-    ConfigError,
-    read_dotenv,
-    read_environ,
-)
+from config import DASHBOARD, DEMO_CLIENT_ID, Config, ConfigError, hints, read_environ
 from player import MOST_WAITING, User
 from store.file import FileStore
 
-CLIENT_ID = "SPOTIFY_CLIENT_ID"
-HELP = f"""Log in with Spotify and see what you're playing. The settings are environment
-variables, or stand in {DOTENV}; docs/settings.md lists them. Without
-{CLIENT_ID} it is a demo: no Spotify app needed, all on this machine."""
-FROM_DASHBOARD = (CLIENT_ID, "SPOTIFY_CLIENT_SECRET", "SPOTIFY_REDIRECT_URI")
-LISTED = "a name from docs/settings.md"
-COMMENTED_ID = re.compile(r"\s*#\s*(export\s+)?SPOTIFY_CLIENT_ID\s*=\s*\S")
+HELP = """Log in with Spotify and see what you're playing. The settings are environment
+variables, or stand in .env beside app.py; docs/settings.md lists them. Without
+SPOTIFY_CLIENT_ID it is a demo: no Spotify app needed, all on this machine."""
 MOST_CONNECTIONS = 16_384  # open at once, in each worker
 # Threads that wait for Python's lock wake up this often to ask for it. With the usual
 # 5 ms, that alone takes a tenth of the CPU when many wait, and nobody is served sooner.
@@ -51,7 +34,7 @@ def main() -> int:
     try:
         for hint in hints(os.environ):
             _say(hint)
-        demo = {CLIENT_ID: DEMO_CLIENT_ID}
+        demo = {"SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID}
         config = Config.from_env(demo | read_environ(os.environ))
         _check_port(config)
         _check_certificates()
@@ -63,31 +46,6 @@ def main() -> int:
         _say(str(error), sys.stderr)
         return 2
     return 0
-
-
-def hints(environ: Mapping[str, str], path: Path = DOTENV) -> Iterator[str]:
-    """Say what looks like a setting, but has no effect; and why this is the demo."""
-    parts = read_dotenv(path)
-    names = {part.key for part in parts if part.key}
-    names |= {name for name in environ if name.startswith("SPOTI")}
-    for name in sorted(names.difference(SETTINGS)):
-        right = get_close_matches(name.upper(), FROM_DASHBOARD) or [LISTED]
-        yield f"{name} is not a setting of this app: use {right[0]}"
-    demo = CLIENT_ID not in read_environ(environ, path)
-    for part in parts:
-        text = part.original.string
-        line = part.original.line + text.removesuffix(text.lstrip()).count("\n")
-        if part.error:
-            yield f"{path}, line {line} is not a setting: write NAME=value"
-        elif demo and COMMENTED_ID.match(text):
-            yield f"{path}, line {line} has no effect: remove the # at its beginning"
-    if demo:
-        for other in (path.with_name(".env.txt"), path.with_name(".env.example")):
-            if CLIENT_ID in read_environ({}, other):
-                yield f"{other} is not read: rename it to .env"
-        if CLIENT_ID in environ and CLIENT_ID in read_environ({}, path):
-            yield f"An empty environment variable {CLIENT_ID} wins over {path}"
-        yield f"No {CLIENT_ID} in {path}: this is the demo"
 
 
 def greeting(config: Config) -> str:
