@@ -8,7 +8,6 @@ import ssl
 import sys
 import time
 from importlib import import_module
-from ipaddress import ip_address
 from multiprocessing import parent_process
 from threading import Thread
 from typing import Any, TextIO
@@ -51,8 +50,8 @@ def main() -> int:
 def greeting(config: Config) -> str:
     """Say where the app is, and what the dashboard has to know."""
     lines, uri = [f"Open {config.origin}"], urlsplit(config.redirect_uri)
-    host = uri.hostname if ip_address(config.host).is_unspecified else config.host
-    if (host, config.port) != (uri.hostname, port_of(uri)):
+    is_elsewhere = config.host not in (uri.hostname, "0.0.0.0", "::")
+    if is_elsewhere or config.port != port_of(uri):
         host = f"[{config.host}]" if ":" in config.host else config.host
         listens = f"The server listens on {host}:{config.port}: "
         lines.append(f"{listens}a proxy or a forwarded port has to lead there")
