@@ -7,8 +7,7 @@ from typing import Any
 from flask import Flask
 
 from config import Config
-
-log = logging.getLogger("now_playing")
+from problems import log
 
 
 class App(Flask):

@@ -1,7 +1,6 @@
 """What people get to see: the page and its player, the same as JSON, and problems."""
 
 import hashlib
-import logging
 import re
 from bisect import bisect_left
 from pathlib import Path
@@ -16,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from addresses import is_local, port_of
 from config import DASHBOARD, Config
 from player import Current
-from problems import Problem
+from problems import Problem, log
 from spotify.playback import NowPlaying
 
 STATIC = Path(__file__).parent.parent / "static"
@@ -25,8 +24,6 @@ HTTP_PROBLEMS = {404: "not_found", 405: "method_not_allowed", 500: "server_error
 LENGTHS = (16, 32, 64, 120)  # of titles, in columns: sizes without JavaScript
 
 GLYPH = Markup('<svg viewBox="0 0 48 48" aria-hidden="true"><use href="{}#{}"/></svg>')
-
-log = logging.getLogger("now_playing")
 
 
 def init_app(app: Flask, config: Config) -> None:

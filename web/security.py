@@ -1,6 +1,5 @@
 """Checks of every request, and headers of every answer."""
 
-import logging
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -13,7 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from addresses import is_local, parts_of, port_of
 from config import Config
-from problems import Problem
+from problems import Problem, log
 
 ANY_HOST = ("healthz", "readyz", "static")  # probes come by address
 LOGIN_STEPS = ("login", "callback", "logout")  # they change something
@@ -28,8 +27,6 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-log = logging.getLogger("now_playing")
 
 
 class Session(SecureCookieSessionInterface):
