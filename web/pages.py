@@ -18,6 +18,8 @@ from player import Current
 from problems import Problem, log
 from spotify.playback import NowPlaying
 
+from . import security
+
 STATIC = Path(__file__).parent.parent / "static"
 STATIC_SECONDS = 31_536_000  # the address of static files changes with their content
 HTTP_PROBLEMS = {404: "not_found", 405: "method_not_allowed", 500: "server_error"}
@@ -64,6 +66,8 @@ def static_url_path() -> str:
 
 def welcome(problem: Problem) -> str:
     """Return the main page of somebody who is not, or no longer, logged in."""
+    if problem.name == "logged_out" and security.forget_unreadable_session():
+        problem = Problem("session_unknown")
     notice = None if problem.name == "logged_out" else problem
     return render_template("index.html", notice=notice)
 

@@ -5,8 +5,8 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, Request, Response, current_app, redirect, request
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask import Flask, Response, current_app, redirect, request, session
+from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -33,13 +33,6 @@ class Session(SecureCookieSessionInterface):
     """Flask's own, but it makes its serializer once: 3 % of a page's time."""
 
     get_signing_serializer = cache(SecureCookieSessionInterface.get_signing_serializer)
-
-    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Take a cookie that can't be read, as after a restart, for an old login."""
-        session = super().open_session(app, request)
-        if not session and self.get_cookie_name(app) in request.cookies:
-            return self.session_class({"user": "unreadable"})
-        return session
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -96,6 +89,14 @@ def query_argument(name: str) -> str:
     """Return a query argument, empty unless it is there exactly once."""
     values = request.args.getlist(name)
     return values[0] if len(values) == 1 else ""
+
+
+def forget_unreadable_session() -> bool:
+    """Tell whether the browser's session can't be read, as after a restart; drop it."""
+    if session or current_app.config["SESSION_COOKIE_NAME"] not in request.cookies:
+        return False
+    session.clear()
+    return True
 
 
 def refuse_other_sites() -> None:
