@@ -39,6 +39,7 @@ def test_login_proves_itself_and_leads_to_a_track(flow: str, browser: Browser) -
     assert (answer.status_code, answer.location) == (307, "/")
     assert browser.json()["state"] == "playing"
     assert (again.status_code, shown(again)) == (400, "invalid_state")
+    assert "You’re logged in all the same." in again.text
     assert browser.user_id == user_id is not None
     token, *others = browser.spotify.calls
     calls = [call.endpoint for call in browser.spotify.calls]
@@ -61,6 +62,16 @@ def test_login_proves_itself_and_leads_to_a_track(flow: str, browser: Browser) -
 
 
 # ---- The state
+
+
+def test_login_that_a_restart_interrupted_begins_anew(
+    browser: Browser, make_app: MakeApp
+) -> None:
+    """Whether the new app can read the cookie or not."""
+    link = browser.code_for(browser.begin_login())
+    for app in (make_app(), make_app(secret_key=browser.app.secret_key)):
+        page = browser.tab(app).get(link)
+        assert (shown(page), 'href="/login"' in page.text) == ("invalid_state", True)
 
 
 def test_state_from_another_browser_is_refused_and_not_burnt(
