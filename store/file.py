@@ -4,14 +4,13 @@ import os
 import sqlite3
 from contextlib import ExitStack, suppress
 
-from cachetools import TTLCache
 from pydantic import TypeAdapter
 
 from config import ConfigError
 from problems import log
 
 from . import Clock
-from .memory import MOST_ENTRIES, USER_SECONDS, MemoryStore, MemoryTable, V
+from .memory import USER_SECONDS, MemoryStore, MemoryTable, V
 
 # What is saved outlasts a power cut: with FULL, SQLite syncs each step to the disk, and
 # with EXCLUSIVE, which is also the lock, the end of a transaction is such a step.
@@ -22,13 +21,15 @@ CREATE TABLE secret AS SELECT '%s' AS key; PRAGMA application_id={OURS}; COMMIT"
 
 
 class FileTable(MemoryTable[V]):
-    """A table that is also in a file, with the time of each entry's last use."""
+    """A table that is also in a file, with the time of each entry's last change.
+
+    A mere use is not written: a token in use is renewed each hour, and that is.
+    """
 
     def __init__(self, db: sqlite3.Connection, person: type[V], clock: Clock) -> None:
         age = 0.0  # of the entry that is read from the file; later, of a new one
         super().__init__(USER_SECONDS, lambda: clock.monotonic() - age)
         self._db, self._time, self._json = db, clock.time, TypeAdapter(person)
-        self._noted = TTLCache[str, bool](MOST_ENTRIES, 86_400, clock.monotonic)
         for key, used, json in db.execute("SELECT * FROM users ORDER BY used"):
             age = max(clock.time() - used, 0.0)
             with suppress(ValueError):  # what can't be read counts as absent
@@ -36,12 +37,9 @@ class FileTable(MemoryTable[V]):
         age = 0.0
         self._keep("")  # drops what has expired
 
-    def _keep(self, key: str, renewed: bool = False) -> None:
-        """Write an entry to the file as it is now; a mere use, only once a day."""
-        if renewed and key in self._noted:
-            return
+    def _keep(self, key: str) -> None:
+        """Write an entry to the file as it is now."""
         value, now = self._entries.get(key), self._time()
-        self._noted[key] = True  # even if it fails, or each visit would try again
         json = None if value is None else self._json.dump_json(value)
         gone = "DELETE FROM users WHERE json IS NULL OR used <= ?"
         try:

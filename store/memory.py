@@ -3,7 +3,7 @@
 import secrets
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Generic, TypeVar
 
 from cachetools import TTLCache
@@ -26,14 +26,10 @@ class MemoryTable(Generic[V]):
 
     def get(self, key: str) -> V | None:
         """Return the value and renew it, or return None if it is not there."""
-        with self._mutex:
-            try:
-                value = self._entries[key]
-            except KeyError:
-                return None
-            self._entries[key] = value
-            self._keep(key, renewed=True)
+        with self._mutex, suppress(KeyError):
+            self._entries[key] = value = self._entries[key]
             return value
+        return None
 
     def put(self, key: str, value: V) -> None:
         """Store the value."""
@@ -56,7 +52,7 @@ class MemoryTable(Generic[V]):
             self._keep(key)
             return value
 
-    def _keep(self, key: str, renewed: bool = False) -> None:
+    def _keep(self, key: str) -> None:
         """Do nothing. Called with the mutex whenever an entry has changed."""
 
 
