@@ -12,12 +12,12 @@ MOST_LISTED = 50  # artists, or pictures
 LONGEST_TEXT = 500  # characters
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # what JSON may hold, and no page can show
 LONGEST_MS = 10**10  # anything above four months is not a time in a track
-SPOTIFY = r"https://open\.spotify\.com"
-ART_HOSTS = r"https://([a-z0-9-]+\.)+(scdn\.co|spotifycdn\.com)"
 # Nothing but what URLs are made of: no quotes, spaces or backslashes.
 PATH = r"/[!#-;=?-\[\]_a-z~]{0,1000}"
+SPOTIFY_URL = rf"https://open\.spotify\.com{PATH}"
+ART_URL = rf"https://([a-z0-9-]+\.)+(scdn\.co|spotifycdn\.com){PATH}"
 # spotify:local:Artist:Album:Title:seconds
-LOCAL_URI = re.compile(r"spotify:local:([^:]*):([^:]*):(.*):\d*")
+LOCAL_URI = re.compile("spotify:local:([^:]*):([^:]*):([^:]*)")
 
 
 class Link(NamedTuple):
@@ -93,29 +93,33 @@ def text(value: Any) -> str | None:
 
 def _read_item(item: Json, payload: Json, art_origin: str | None) -> NowPlaying:
     """Return what an answer says of the item that plays, which may have no name."""
+    kind = _kind(item, payload)
+    state = "paused" if payload.get("is_playing") is False else "playing"
     album, book, show = (_dict(item.get(it)) for it in ("album", "audiobook", "show"))
-    album_link, series = _link(album), _link(book) or _link(show)
+    # The tags of a local file may lack the names that its uri has.
+    uri = LOCAL_URI.match(text(item.get("uri")) or "")
+    artist, record, name = map(unquote_plus, uri.groups() if uri else ("", "", ""))
+    title = text(item.get("name")) or text(name)
+    if not title and kind == "local":
+        title = "Local file"
     people = _links(item.get("artists")) or _links(book.get("authors"))
     length = item.get("duration_ms")
     if isinstance(length, dict):  # as it has been seen of local files
         length = length.get("totalMilliseconds")
     duration = _ms(length) or None
-    now = NowPlaying(
-        state="paused" if payload.get("is_playing") is False else "playing",
-        kind=_kind(item, payload),
-        title=text(item.get("name")),
+    return NowPlaying(
+        state=state if title else "unknown",
+        kind=kind,
+        title=title,
         url=_spotify_url(item),
-        by=people or ((series,) if series and not album_link else ()),
-        source=album_link or series,
+        by=people or _links([book]) or _links([show]) or _links([{"name": artist}]),
+        source=_link(album) or _link(book) or _link(show) or _link({"name": record}),
         image=_picture([item, album, book, show], art_origin),
         explicit=item.get("explicit") is True,
         year=_year(album.get("release_date")) or _year(item.get("release_date")),
         progress_ms=_ms(payload.get("progress_ms"), duration),
         duration_ms=duration,
     )
-    if now.kind == "local":
-        return _fill_in_from_uri(now, item.get("uri"))
-    return now if now.title else now._replace(state="unknown")
 
 
 def _kind(item: Json, payload: Json) -> str | None:
@@ -128,16 +132,6 @@ def _kind(item: Json, payload: Json) -> str | None:
         return "chapter"
     kind = text(item.get("type")) or text(payload.get("currently_playing_type"))
     return None if kind == "unknown" else kind
-
-
-def _fill_in_from_uri(now: NowPlaying, uri: Any) -> NowPlaying:
-    """Return a local file with the names that its tags lack taken from its uri."""
-    parts = LOCAL_URI.fullmatch(uri) if isinstance(uri, str) else None
-    names = parts.groups() if parts else ("", "", "")
-    artist, album, title = (_link({"name": unquote_plus(name)}) for name in names)
-    shown = now.title or (title.name if title else "Local file")
-    by = now.by or ((artist,) if artist else ())
-    return now._replace(title=shown, by=by, source=now.source or album)
 
 
 def _ms(value: Any, most: int | None = None) -> int | None:
@@ -170,20 +164,19 @@ def _links(things: Any) -> tuple[Link, ...]:
 
 
 def _spotify_url(thing: Json) -> str | None:
-    return _url(_dict(thing.get("external_urls")).get("spotify"), SPOTIFY)
+    return _url(_dict(thing.get("external_urls")).get("spotify"), SPOTIFY_URL)
 
 
-def _url(value: Any, origins: str) -> str | None:
-    fine = isinstance(value, str) and re.fullmatch(f"({origins}){PATH}", value)
-    return value if fine else None
+def _url(value: Any, pattern: str) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch(pattern, value) else None
 
 
 def _picture(holders: list[Json], art_origin: str | None) -> str | None:
     """Return the largest picture of the first that has any."""
-    hosts = f"{ART_HOSTS}|{re.escape(art_origin)}" if art_origin else ART_HOSTS
+    urls = f"{ART_URL}|{re.escape(art_origin)}{PATH}" if art_origin else ART_URL
     for images in (_dicts(it.get("images")) for it in holders):
         # The first of them where Spotify doesn't say the widths.
         for image in sorted(images, key=lambda it: -(_ms(it.get("width")) or 0)):
-            if url := _url(image.get("url"), hosts):
+            if url := _url(image.get("url"), urls):
                 return url
     return None
