@@ -21,9 +21,9 @@ CREATE TABLE secret AS SELECT '%s' AS key; PRAGMA application_id={OURS}; COMMIT"
 
 
 class FileTable(MemoryTable[V]):
-    """A table that is also in a file, with the time of each entry's last change.
+    """A table that is also in a file, with the time of each entry's last use.
 
-    A mere use is not written: a token in use is renewed each hour, and that is.
+    A use is written only where it renews the token, as it does each hour.
     """
 
     def __init__(self, db: sqlite3.Connection, person: type[V], clock: Clock) -> None:
