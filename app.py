@@ -1,7 +1,6 @@
 """Log in with Spotify, see what is playing, log out."""
 
 import os
-import sys
 import time
 from secrets import token_urlsafe
 
@@ -107,4 +106,4 @@ def create_app(
 
 
 if __name__ == "__main__":
-    sys.exit(server.main())
+    server.main()
