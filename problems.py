@@ -3,7 +3,7 @@
 import logging
 import math
 import random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 log = logging.getLogger("now_playing")
 
@@ -93,3 +93,8 @@ class Problem(Exception):
         # At random, so that a crowd comes back spread out.
         extra = random.uniform(0, max(wait / 10, 1000 * kind.spread))
         self.poll_after_ms = int(wait + extra) if wait else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields under the names that /now-playing answers with."""
+        message = f"{self.message} {self.advice}".strip()
+        return {"error": self.error, "message": message}

@@ -7,7 +7,7 @@ from pathlib import Path
 from unicodedata import east_asian_width
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, get_template_attribute, render_template, request, session
+from flask import Flask, get_template_attribute, render_template, request
 from flask.typing import ResponseReturnValue, ResponseValue
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
@@ -51,6 +51,7 @@ def init_app(app: Flask, config: Config) -> None:
         is_local=is_local(origin),
         login_words=f"Log in {'to the demo' if config.demo else 'with Spotify'}",
         origin=config.origin,
+        player=_player,
         port=port_of(origin),
         redirect_uri=config.redirect_uri,
     )
@@ -72,53 +73,33 @@ def welcome(problem: Problem) -> str:
     return render_template("index.html", notice=notice)
 
 
-def main(user_id: str, current: Current) -> str:
-    """Return the main page of somebody who is logged in."""
-    return render_template(
-        "index.html",
-        user_id=user_id,
-        current=current,
-        player=_player(current, user_id),
-        reload_after_ms=current.poll_after_ms,
-    )
-
-
-def player(user_id: str, current: Current) -> ResponseValue:
-    """Return what plays as JSON, or as the player's HTML if that is preferred.
-
-    Raises Problem if there is one.
-    """
+def player(current: Current) -> ResponseValue:
+    """Return what plays, as JSON, or as HTML if that is preferred. Raises Problem."""
     if not current.playing:
         raise current.problem or Problem("unreachable")
-    if _wants_html():
-        return _player(current, user_id)
-    return current.playing.as_json() | {"poll_after_ms": current.poll_after_ms}
+    return _answer(current, current.playing)
 
 
-def _player(current: Current, user_id: str | None) -> str:
-    html: str = get_template_attribute("player.html", "player")(current, user_id)
+def _answer(current: Current, said: NowPlaying | Problem) -> ResponseValue:
+    types = ["application/json", "text/html"]
+    if request.accept_mimetypes.best_match(types) == "text/html":
+        return _player(current)
+    return said.as_json() | {"poll_after_ms": current.poll_after_ms}
+
+
+def _player(current: Current) -> Markup:
+    html: Markup = get_template_attribute("player.html", "player")(current)
     return html
-
-
-def _wants_html() -> bool:
-    """Tell whether the request prefers text/html; JSON is the default."""
-    best = request.accept_mimetypes.best_match(["application/json", "text/html"])
-    return best == "text/html"
 
 
 def _problem(problem: Problem) -> tuple[ResponseValue, int, dict[str, str]]:
     # Without the query, which may hold a code.
     log.info("%s: %s", quote(f"{request.method} {request.path}", "/ "), problem.name)
-    wait = problem.poll_after_ms
-    body: ResponseValue
-    if request.path != "/now-playing":
-        again = wait if request.path == "/" else 0
-        body = render_template("problem.html", problem=problem, reload_after_ms=again)
-    elif _wants_html():
-        body = _player(Current(None, None, problem, wait), session.get("user"))
+    if request.path == "/now-playing":
+        current = Current(None, None, problem, problem.poll_after_ms)
+        body = _answer(current, problem)
     else:
-        message = f"{problem.message} {problem.advice}".strip()
-        body = {"error": problem.error, "message": message, "poll_after_ms": wait}
+        body = render_template("problem.html", problem=problem)
     after = problem.retry_after
     return body, problem.status, {"Retry-After": str(after)} if after else {}
 
