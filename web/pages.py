@@ -7,7 +7,14 @@ from pathlib import Path
 from unicodedata import east_asian_width
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, get_template_attribute, render_template, request
+from flask import (
+    Flask,
+    current_app,
+    get_template_attribute,
+    render_template,
+    request,
+    session,
+)
 from flask.typing import ResponseReturnValue, ResponseValue
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
@@ -17,8 +24,6 @@ from config import DASHBOARD, Config
 from player import Current
 from problems import Problem, log
 from spotify.playback import NowPlaying
-
-from . import security
 
 STATIC = Path(__file__).parent.parent / "static"
 STATIC_SECONDS = 31_536_000  # the address of static files changes with their content
@@ -67,10 +72,10 @@ def static_url_path() -> str:
 
 def welcome(problem: Problem) -> str:
     """Return the main page of somebody who is not, or no longer, logged in."""
-    if problem.name == "logged_out" and security.forget_unreadable_session():
+    if not session and current_app.config["SESSION_COOKIE_NAME"] in request.cookies:
         problem = Problem("session_unknown")
-    notice = None if problem.name == "logged_out" else problem
-    return render_template("index.html", notice=notice)
+        session.clear()  # drops the cookie, which can't be read, as after a restart
+    return render_template("index.html", problem=problem)
 
 
 def player(current: Current) -> ResponseValue:

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, Response, current_app, redirect, request, session
+from flask import Flask, Response, current_app, redirect, request
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
@@ -89,14 +89,6 @@ def query_argument(name: str) -> str:
     """Return a query argument, empty unless it is there exactly once."""
     values = request.args.getlist(name)
     return values[0] if len(values) == 1 else ""
-
-
-def forget_unreadable_session() -> bool:
-    """Tell whether the browser's session can't be read, as after a restart; drop it."""
-    if session or current_app.config["SESSION_COOKIE_NAME"] not in request.cookies:
-        return False
-    session.clear()
-    return True
 
 
 def refuse_other_sites() -> None:
