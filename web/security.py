@@ -125,6 +125,5 @@ def _move_to_own_host(config: Config, host: str) -> BaseResponse:
     if not leads_here or request.method not in ("GET", "HEAD"):
         log.warning("unknown host %s: this is %s", quote(host, ":[]"), config.origin)
         raise Problem("wrong_host")
-    query = quote(request.query_string, "=&%+")
-    path = quote(request.path) + (query and f"?{query}")
-    return redirect(config.origin + path, 307)
+    path = request.url.removeprefix(request.host_url)  # quoted, and with its query
+    return redirect(f"{config.origin}/{path}", 307)
