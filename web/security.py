@@ -63,9 +63,8 @@ def init_app(app: Flask, config: Config) -> None:
         """Adds headers last, or Flask would look at each again: 4 % of the rate."""
 
         def get_wsgi_response(self, environ: Any) -> Any:
+            self.headers.setdefault("Cache-Control", "no-store")
             body, status, given = super().get_wsgi_response(environ)
-            if "Cache-Control" not in self.headers:
-                given.append(("Cache-Control", "no-store"))
             return body, status, [*given, *headers.items()]
 
     app.response_class = Protected
