@@ -15,7 +15,6 @@ class Kind(NamedTuple):
     message: str
     advice: str = ""  # what to do next
     poll_after: int = 0  # seconds until a page should ask again; 0: it would not help
-    spread: int = 0  # seconds over which a crowd comes back, if more than a tenth
 
 
 ADD_ACCOUNT = "Ask the app’s owner to add its e-mail address in the dashboard."
@@ -47,11 +46,9 @@ KINDS = {
     "unreachable": Kind(
         502, "Spotify isn’t answering properly.", "This page keeps trying.", 15
     ),
-    "rate_limited": Kind(503, WAIT, "This page asks again after that.", 5, spread=1),
-    "quota_exceeded": Kind(503, QUOTA, SHARED, 60, spread=1),
-    "busy": Kind(
-        503, "Many people are here right now.", "Try again in a moment.", 1, spread=2
-    ),
+    "rate_limited": Kind(503, WAIT, "This page asks again after that.", 5),
+    "quota_exceeded": Kind(503, QUOTA, SHARED, 60),
+    "busy": Kind(503, "Many people are here right now.", "Try again in a moment.", 2),
     "unavailable": Kind(
         503, "The app can’t reach Redis, where it keeps logins.", "Try again.", 10
     ),
@@ -91,7 +88,7 @@ class Problem(Exception):
         self.retry_after = None if retry_after is None else math.ceil(retry_after)
         wait = 1000 * max(kind.poll_after, self.retry_after or 0)
         # At random, so that a crowd comes back spread out.
-        extra = random.uniform(0, max(wait / 10, 1000 * kind.spread))
+        extra = random.uniform(0, max(wait / 10, 1000))
         self.poll_after_ms = int(wait + extra) if wait else 0
 
     def as_json(self) -> dict[str, Any]:
