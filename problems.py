@@ -49,26 +49,20 @@ KINDS = {
     "rate_limited": Kind(503, WAIT, "This page asks again after that.", 5),
     "quota_exceeded": Kind(503, QUOTA, SHARED, 60),
     "busy": Kind(503, "Many people are here right now.", "Try again in a moment.", 2),
-    "unavailable": Kind(
-        503, "The app can’t reach Redis, where it keeps logins.", "Try again.", 10
-    ),
+    "unavailable": Kind(503, "The app can’t reach Redis.", "Try again.", 10),
     "cancelled": Kind(403, "You cancelled the login.", "Log in whenever you like."),
     "login_failed": Kind(502, "Spotify didn’t complete the login.", "Log in again."),
     "login_later": Kind(503, WAIT, "Reload this page after that."),
     "invalid_state": Kind(400, "This login expired or was already used.", STARTED),
     "code_refused": Kind(400, "Spotify rejected this login.", "Log in again."),
-    "client_refused": Kind(
-        502, "Spotify doesn’t accept this app’s client ID or secret.", COMPARE
-    ),
+    "client_refused": Kind(502, "Spotify refused this client ID or secret.", COMPARE),
     "cross_site": Kind(403, "That request came from another site. It was ignored."),
     "wrong_host": Kind(400, "This app isn’t set up for the address you used."),
     "bad_request": Kind(400, "That request wasn’t understood."),
     "not_found": Kind(404, "Page not found."),
     "method_not_allowed": Kind(405, "This page can’t be used that way."),
     "too_large": Kind(413, "That request is too large."),
-    "server_error": Kind(
-        500, "Something went wrong in the app.", "Try again. The log has the details."
-    ),
+    "server_error": Kind(500, "Something went wrong in the app.", "Its log says more."),
 }
 
 
