@@ -25,9 +25,7 @@ ELSEWHERE = "Run the app in a country where Spotify is available."
 ENDS = "It does so after six months, or when you disconnect the app. Log in again."
 QUOTA = "Spotify’s daily limit for this app is used up."
 RENEW = "The owner needs to renew Premium. Spotify may take a few hours to notice."
-SHARED = (
-    "Other apps of the same developer account count too. This page goes on by itself."
-)
+SHARED = "All apps of its developer count together. This page goes on by itself."
 STARTED = "Log in again, in the browser you started in."
 WAIT = "Too many requests: Spotify has asked this app to wait."
 
