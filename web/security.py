@@ -102,7 +102,7 @@ def refuse_other_sites() -> None:
 
 
 def _refuse_what_no_person_wants(endpoint: str | None) -> None:
-    """Refuse prefetches, and logins that begin in a picture or a frame."""
+    """Refuse prefetches; at the steps of a login also HEAD, pictures and frames."""
     headers, rule = request.headers, request.url_rule
     if request.method == "HEAD" and rule and endpoint in LOGIN_STEPS:
         raise MethodNotAllowed(sorted((rule.methods or set()) - {"HEAD"}))
