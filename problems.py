@@ -79,9 +79,8 @@ class Problem(Exception):
         self.status, self.message, self.advice = kind.status, kind.message, kind.advice
         self.retry_after = None if retry_after is None else math.ceil(retry_after)
         wait = 1000 * max(kind.poll_after, self.retry_after or 0)
-        # At random, so that a crowd comes back spread out.
-        extra = random.uniform(0, max(wait / 10, 1000))
-        self.poll_after_ms = int(wait + extra) if wait else 0
+        # Later at random, so that a crowd comes back spread out.
+        self.poll_after_ms = wait and wait + random.randint(0, max(wait // 10, 1000))
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields under the names that /now-playing answers with."""
