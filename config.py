@@ -150,7 +150,7 @@ SETTINGS = [it.metadata["name"] for it in fields(Config)]
 
 def read_environ(environ: Mapping[str, str], path: Path = DOTENV) -> dict[str, str]:
     """Return what is not empty in .env and environ, which wins. Raises ConfigError."""
-    from_file = {it.key: it.value or "" for it in read_dotenv(path) if it.key}
+    from_file = {it.key: it.value for it in read_dotenv(path) if it.key and it.value}
     stripped = {name: value.strip() for name, value in {**from_file, **environ}.items()}
     return {name: value for name, value in stripped.items() if value}
 
