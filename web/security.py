@@ -16,6 +16,7 @@ from problems import Problem, log
 
 ANY_HOST = ("healthz", "readyz", "static")  # probes come by address
 LOGIN_STEPS = ("login", "callback", "logout")  # they change something
+PURPOSES = ("HTTP_SEC_PURPOSE", "HTTP_PURPOSE", "HTTP_X_MOZ")  # of prefetches
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; style-src 'self'; "
@@ -103,12 +104,12 @@ def refuse_other_sites() -> None:
 
 def _refuse_what_no_person_wants(endpoint: str | None) -> None:
     """Refuse prefetches; at the steps of a login also HEAD, pictures and frames."""
-    headers, rule = request.headers, request.url_rule
+    environ, rule = request.environ, request.url_rule
     if request.method == "HEAD" and rule and endpoint in LOGIN_STEPS:
         raise MethodNotAllowed(sorted((rule.methods or set()) - {"HEAD"}))
-    purposes = [headers.get(it, "") for it in ("Sec-Purpose", "Purpose", "X-Moz")]
-    prefetched = "prefetch" in " ".join(purposes) and endpoint not in ANY_HOST
-    framed = headers.get("Sec-Fetch-Dest", "document") != "document"
+    purpose = " ".join(environ.get(name, "") for name in PURPOSES)
+    prefetched = "prefetch" in purpose and endpoint not in ANY_HOST
+    framed = environ.get("HTTP_SEC_FETCH_DEST", "document") != "document"
     if prefetched or (framed and endpoint in ("login", "callback")):
         raise Problem("cross_site")
 
