@@ -45,7 +45,6 @@ def init_app(app: Flask, config: Config) -> None:
         clock=_clock,
         full_name=_full_name,
         length_step=_length_step,
-        tab_title=_tab_title,
         glyph=lambda name, other="trouble": glyphs.get(name) or glyphs[other],
         static=lambda name: Markup(f"{app.static_url_path}/{name}"),
     )
@@ -121,11 +120,6 @@ def _full_name(playing: NowPlaying | None) -> str:
         return "Now Playing"
     artists = ", ".join(it.name for it in playing.by)
     return f"{playing.title} – {artists}" if artists else playing.title
-
-
-def _tab_title(playing: NowPlaying | None) -> str:
-    is_paused = playing and playing.state == "paused"
-    return f"⏸ {_full_name(playing)}" if is_paused else _full_name(playing)
 
 
 def _length_step(title: str) -> int:
