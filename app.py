@@ -1,12 +1,11 @@
 """Log in with Spotify, see what is playing, log out."""
 
 import os
-import sys
 import time
 from secrets import token_urlsafe
 
 import tekore as tk
-from flask import Flask, redirect, request, session
+from flask import Flask, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 
 from config import Config, read_environ
@@ -43,7 +42,8 @@ def create_app(
     def main() -> str:
         user_id = session.get("user", "")
         try:
-            return pages.main(user_id, player.now_playing(user_id, look=True))
+            current = player.now_playing(user_id, look=True)
+            return render_template("index.html", user_id=user_id, current=current)
         except Problem as problem:
             if problem.status != 401:
                 raise
@@ -93,7 +93,7 @@ def create_app(
     @app.get("/now-playing")
     def now_playing() -> ResponseReturnValue:
         user_id, look = session.get("user", ""), bool(request.cache_control.no_cache)
-        return pages.player(user_id, player.now_playing(user_id, look))
+        return pages.player(player.now_playing(user_id, look))
 
     @app.get("/healthz")
     def healthz() -> str:
@@ -107,4 +107,4 @@ def create_app(
 
 
 if __name__ == "__main__":
-    sys.exit(server.main())
+    server.main()

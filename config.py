@@ -28,7 +28,6 @@ USUAL_CALLBACK = "http://127.0.0.1:5000/callback"
 DEMO_CLIENT_ID = "00000000000000000000000000000de0"
 COPY_ID = f"copy it from {DASHBOARD} into .env, without quotes"
 AN_ID = re.compile(r"\w{32}", re.ASCII)
-NOT_AN_ID = f"is not 32 letters and digits: {COPY_ID}"
 MAKE_KEY = 'make one with python -c "import secrets; print(secrets.token_urlsafe())"'
 CLIENT_ID = "SPOTIFY_CLIENT_ID"
 FROM_DASHBOARD = (CLIENT_ID, "SPOTIFY_CLIENT_SECRET", "SPOTIFY_REDIRECT_URI")
@@ -130,7 +129,7 @@ class Config:
         if not client_id:
             problems.append(f"{CLIENT_ID} is not set: {COPY_ID}")
         elif not (environ.get("SPOTIFY_ACCOUNTS_URL") or AN_ID.fullmatch(client_id)):
-            problems.append(f"{CLIENT_ID} {NOT_AN_ID}")
+            problems.append(f"{CLIENT_ID} is not 32 letters and digits: {COPY_ID}")
         if redis and not environ.get("SECRET_KEY"):
             problems.append(f"SECRET_KEY is required with REDIS_URL: {MAKE_KEY}")
         if redis and environ.get("LOGINS_FILE"):
@@ -151,7 +150,7 @@ SETTINGS = [it.metadata["name"] for it in fields(Config)]
 
 def read_environ(environ: Mapping[str, str], path: Path = DOTENV) -> dict[str, str]:
     """Return what is not empty in .env and environ, which wins. Raises ConfigError."""
-    from_file = {it.key: it.value or "" for it in read_dotenv(path) if it.key}
+    from_file = {it.key: it.value for it in read_dotenv(path) if it.key and it.value}
     stripped = {name: value.strip() for name, value in {**from_file, **environ}.items()}
     return {name: value for name, value in stripped.items() if value}
 

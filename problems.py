@@ -3,7 +3,7 @@
 import logging
 import math
 import random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 log = logging.getLogger("now_playing")
 
@@ -15,7 +15,6 @@ class Kind(NamedTuple):
     message: str
     advice: str = ""  # what to do next
     poll_after: int = 0  # seconds until a page should ask again; 0: it would not help
-    spread: int = 0  # seconds over which a crowd comes back, if more than a tenth
 
 
 ADD_ACCOUNT = "Ask the app’s owner to add its e-mail address in the dashboard."
@@ -26,9 +25,7 @@ ELSEWHERE = "Run the app in a country where Spotify is available."
 ENDS = "It does so after six months, or when you disconnect the app. Log in again."
 QUOTA = "Spotify’s daily limit for this app is used up."
 RENEW = "The owner needs to renew Premium. Spotify may take a few hours to notice."
-SHARED = (
-    "Other apps of the same developer account count too. This page goes on by itself."
-)
+SHARED = "All apps of its developer count together. This page goes on by itself."
 STARTED = "Log in again, in the browser you started in."
 WAIT = "Too many requests: Spotify has asked this app to wait."
 
@@ -47,31 +44,23 @@ KINDS = {
     "unreachable": Kind(
         502, "Spotify isn’t answering properly.", "This page keeps trying.", 15
     ),
-    "rate_limited": Kind(503, WAIT, "This page asks again after that.", 5, spread=1),
-    "quota_exceeded": Kind(503, QUOTA, SHARED, 60, spread=1),
-    "busy": Kind(
-        503, "Many people are here right now.", "Try again in a moment.", 1, spread=2
-    ),
-    "unavailable": Kind(
-        503, "The app can’t reach Redis, where it keeps logins.", "Try again.", 10
-    ),
+    "rate_limited": Kind(503, WAIT, "This page asks again after that.", 5),
+    "quota_exceeded": Kind(503, QUOTA, SHARED, 60),
+    "busy": Kind(503, "Many people are here right now.", "Try again in a moment.", 2),
+    "unavailable": Kind(503, "The app can’t reach Redis.", "Try again.", 10),
     "cancelled": Kind(403, "You cancelled the login.", "Log in whenever you like."),
     "login_failed": Kind(502, "Spotify didn’t complete the login.", "Log in again."),
     "login_later": Kind(503, WAIT, "Reload this page after that."),
     "invalid_state": Kind(400, "This login expired or was already used.", STARTED),
     "code_refused": Kind(400, "Spotify rejected this login.", "Log in again."),
-    "client_refused": Kind(
-        502, "Spotify doesn’t accept this app’s client ID or secret.", COMPARE
-    ),
+    "client_refused": Kind(502, "Spotify refused this client ID or secret.", COMPARE),
     "cross_site": Kind(403, "That request came from another site. It was ignored."),
     "wrong_host": Kind(400, "This app isn’t set up for the address you used."),
     "bad_request": Kind(400, "That request wasn’t understood."),
     "not_found": Kind(404, "Page not found."),
     "method_not_allowed": Kind(405, "This page can’t be used that way."),
     "too_large": Kind(413, "That request is too large."),
-    "server_error": Kind(
-        500, "Something went wrong in the app.", "Try again. The log has the details."
-    ),
+    "server_error": Kind(500, "Something went wrong in the app.", "Its log says more."),
 }
 
 
@@ -90,6 +79,10 @@ class Problem(Exception):
         self.status, self.message, self.advice = kind.status, kind.message, kind.advice
         self.retry_after = None if retry_after is None else math.ceil(retry_after)
         wait = 1000 * max(kind.poll_after, self.retry_after or 0)
-        # At random, so that a crowd comes back spread out.
-        extra = random.uniform(0, max(wait / 10, 1000 * kind.spread))
-        self.poll_after_ms = int(wait + extra) if wait else 0
+        # Later at random, so that a crowd comes back spread out.
+        self.poll_after_ms = wait and wait + random.randint(0, max(wait // 10, 1000))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields under the names that /now-playing answers with."""
+        message = f"{self.message} {self.advice}".strip()
+        return {"error": self.error, "message": message}

@@ -15,20 +15,18 @@ const player = document.getElementById("player");
 const parts = [...player.querySelectorAll("[data-part]")];
 const part = (name, within = player) => within.querySelector(`[data-part="${name}"]`);
 const picture = (section) => part("art", section).querySelector("img");
-const isTrack = ({ dataset }) => dataset.state === "playing" || dataset.state === "paused";
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
 // What the server last sent for each part, so that our own changes do not count as news.
 const content = (element) => element ? element.dataset.key || element.innerHTML : "";
 const lastSent = new Map(parts.map((element) => [element, content(element)]));
-let trackShown = isTrack(player);
 let latest;
 
 // fresh: a section as the server sent it, and when that arrived. ok: it is no trouble.
 export async function showAnswer({ fresh, ok, arrived }) {
   latest = fresh = document.importNode(fresh, true);
   sayTimeOfDay(fresh);
-  if (!ok && trackShown) return showTrouble(fresh);
+  if (!ok && player.classList.contains("track")) return showTrouble(fresh);
   const isNew = content(part("art", fresh)) !== lastSent.get(part("art"));
   const pixels = isNew && (await waitForPicture(fresh));
   if (latest !== fresh) return; // a newer answer came while the picture loaded
@@ -70,7 +68,6 @@ function show(fresh) {
   for (const name of ["track", "message"]) {
     player.classList.toggle(name, fresh.classList.contains(name));
   }
-  trackShown = isTrack(fresh);
   document.title = fresh.dataset.tabTitle;
   noteState();
   if (changed.length) fit();

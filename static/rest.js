@@ -3,6 +3,7 @@
 
 import { onActivity } from "./activity.js";
 import { isFullScreen, onFullScreenChange } from "./fullscreen.js";
+import { timeOfDay } from "./wait.js";
 
 const REST_AFTER_MS = 600000;
 const MINUTE_MS = 60000;
@@ -53,7 +54,7 @@ function wake() {
 function tick() {
   const now = new Date();
   const minutes = Math.floor(now / MINUTE_MS);
-  clock.textContent = now.toLocaleTimeString([], { hour: "numeric", minute: "2-digit" });
+  clock.textContent = timeOfDay(now);
   const [x, y] = [9 * Math.sin(minutes / 7), 22 * Math.sin(minutes / 5)];
   clock.style.transform = `translate(${x}vw, ${y}vh)`;
   minuteTimer = setTimeout(tick, MINUTE_MS - (now % MINUTE_MS));

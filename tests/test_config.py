@@ -171,6 +171,7 @@ def test_dotenv_is_read_beneath_the_environment(tmp_path: Path) -> None:
     for file, environ, expected in (
         ("PORT=1\n", {"HOST": "::1", "PORT": "2"}, {"PORT": "2", "HOST": "::1"}),
         ("PORT=1\nHOST\nWORKERS='  '\n", {"PORT": ""}, {}),
+        ("PORT=1\nPORT=\n", {}, {"PORT": "1"}),
         ("\ufeffPORT=1\r\nHOST=::1\r\n", {}, {"PORT": "1", "HOST": "::1"}),
         ('KEY="a#${A}$A \u00fc"\n', {}, {"KEY": "a#${A}$A \u00fc"}),
     ):

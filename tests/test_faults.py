@@ -95,7 +95,7 @@ def check_trouble(browser: Browser, error: str, retry_after: int | None = None) 
     assert facts.keys() == {"error", "message", "poll_after_ms"}
     assert facts["error"] == error
     wait = 1000 * max(kind.poll_after, retry_after or 0)
-    assert facts["poll_after_ms"] in about(wait, 1000 * kind.spread)
+    assert facts["poll_after_ms"] in about(wait, 1000)
     assert facts["message"].startswith(kind.message)
     assert escape(kind.message) in page.text
     for form in (answer, fragment):

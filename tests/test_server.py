@@ -338,5 +338,5 @@ def test_other_servers_serve_it(start: Start, spotify: StandIn, name: str) -> No
     assert browser.get("/logout").status_code == 307
     assert browser.user_id is None
     log = server.stop()
-    assert "INFO login of user" in log
+    assert "INFO in player: login of user" in log
     assert log.count("set LOGINS_FILE") == 1

@@ -5,6 +5,7 @@ import traceback
 from typing import Any
 
 from flask import Flask
+from flask.logging import default_handler
 
 from config import Config
 from problems import log
@@ -19,10 +20,8 @@ class App(Flask):
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Log to stderr, unless somebody has set that up already."""
+    """Log to stderr, as Flask does, unless somebody has set that up already."""
     if not log.hasHandlers():
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
+        log.addHandler(default_handler)
         log.propagate = False  # a server may set up the root later
     log.setLevel(log.level or logging.INFO)

@@ -7,7 +7,14 @@ from pathlib import Path
 from unicodedata import east_asian_width
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, get_template_attribute, render_template, request, session
+from flask import (
+    Flask,
+    current_app,
+    get_template_attribute,
+    render_template,
+    request,
+    session,
+)
 from flask.typing import ResponseReturnValue, ResponseValue
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
@@ -17,8 +24,6 @@ from config import DASHBOARD, Config
 from player import Current
 from problems import Problem, log
 from spotify.playback import NowPlaying
-
-from . import security
 
 STATIC = Path(__file__).parent.parent / "static"
 STATIC_SECONDS = 31_536_000  # the address of static files changes with their content
@@ -40,7 +45,6 @@ def init_app(app: Flask, config: Config) -> None:
         clock=_clock,
         full_name=_full_name,
         length_step=_length_step,
-        tab_title=_tab_title,
         glyph=lambda name, other="trouble": glyphs.get(name) or glyphs[other],
         static=lambda name: Markup(f"{app.static_url_path}/{name}"),
     )
@@ -51,6 +55,7 @@ def init_app(app: Flask, config: Config) -> None:
         is_local=is_local(origin),
         login_words=f"Log in {'to the demo' if config.demo else 'with Spotify'}",
         origin=config.origin,
+        player=_player,
         port=port_of(origin),
         redirect_uri=config.redirect_uri,
     )
@@ -66,59 +71,39 @@ def static_url_path() -> str:
 
 def welcome(problem: Problem) -> str:
     """Return the main page of somebody who is not, or no longer, logged in."""
-    if problem.name == "logged_out" and security.forget_unreadable_session():
+    if not session and current_app.config["SESSION_COOKIE_NAME"] in request.cookies:
         problem = Problem("session_unknown")
-    notice = None if problem.name == "logged_out" else problem
-    return render_template("index.html", notice=notice)
+        session.clear()  # drops the cookie, which can't be read, as after a restart
+    return render_template("index.html", problem=problem)
 
 
-def main(user_id: str, current: Current) -> str:
-    """Return the main page of somebody who is logged in."""
-    return render_template(
-        "index.html",
-        user_id=user_id,
-        current=current,
-        player=_player(current, user_id),
-        reload_after_ms=current.poll_after_ms,
-    )
-
-
-def player(user_id: str, current: Current) -> ResponseValue:
-    """Return what plays as JSON, or as the player's HTML if that is preferred.
-
-    Raises Problem if there is one.
-    """
+def player(current: Current) -> ResponseValue:
+    """Return what plays, as JSON, or as HTML if that is preferred. Raises Problem."""
     if not current.playing:
         raise current.problem or Problem("unreachable")
-    if _wants_html():
-        return _player(current, user_id)
-    return current.playing.as_json() | {"poll_after_ms": current.poll_after_ms}
+    return _answer(current, current.playing)
 
 
-def _player(current: Current, user_id: str | None) -> str:
-    html: str = get_template_attribute("player.html", "player")(current, user_id)
+def _answer(current: Current, said: NowPlaying | Problem) -> ResponseValue:
+    types = ["application/json", "text/html"]
+    if request.accept_mimetypes.best_match(types) == "text/html":
+        return _player(current)
+    return said.as_json() | {"poll_after_ms": current.poll_after_ms}
+
+
+def _player(current: Current) -> Markup:
+    html: Markup = get_template_attribute("player.html", "player")(current)
     return html
-
-
-def _wants_html() -> bool:
-    """Tell whether the request prefers text/html; JSON is the default."""
-    best = request.accept_mimetypes.best_match(["application/json", "text/html"])
-    return best == "text/html"
 
 
 def _problem(problem: Problem) -> tuple[ResponseValue, int, dict[str, str]]:
     # Without the query, which may hold a code.
     log.info("%s: %s", quote(f"{request.method} {request.path}", "/ "), problem.name)
-    wait = problem.poll_after_ms
-    body: ResponseValue
-    if request.path != "/now-playing":
-        again = wait if request.path == "/" else 0
-        body = render_template("problem.html", problem=problem, reload_after_ms=again)
-    elif _wants_html():
-        body = _player(Current(None, None, problem, wait), session.get("user"))
+    if request.path == "/now-playing":
+        current = Current(None, None, problem, problem.poll_after_ms)
+        body = _answer(current, problem)
     else:
-        message = f"{problem.message} {problem.advice}".strip()
-        body = {"error": problem.error, "message": message, "poll_after_ms": wait}
+        body = render_template("problem.html", problem=problem)
     after = problem.retry_after
     return body, problem.status, {"Retry-After": str(after)} if after else {}
 
@@ -135,11 +120,6 @@ def _full_name(playing: NowPlaying | None) -> str:
         return "Now Playing"
     artists = ", ".join(it.name for it in playing.by)
     return f"{playing.title} – {artists}" if artists else playing.title
-
-
-def _tab_title(playing: NowPlaying | None) -> str:
-    is_paused = playing and playing.state == "paused"
-    return f"⏸ {_full_name(playing)}" if is_paused else _full_name(playing)
 
 
 def _length_step(title: str) -> int:

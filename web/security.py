@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, Response, current_app, redirect, request, session
+from flask import Flask, Response, current_app, redirect, request
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
@@ -16,6 +16,7 @@ from problems import Problem, log
 
 ANY_HOST = ("healthz", "readyz", "static")  # probes come by address
 LOGIN_STEPS = ("login", "callback", "logout")  # they change something
+PURPOSES = ("HTTP_SEC_PURPOSE", "HTTP_PURPOSE", "HTTP_X_MOZ")  # of prefetches
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; style-src 'self'; "
@@ -63,9 +64,8 @@ def init_app(app: Flask, config: Config) -> None:
         """Adds headers last, or Flask would look at each again: 4 % of the rate."""
 
         def get_wsgi_response(self, environ: Any) -> Any:
+            self.headers.setdefault("Cache-Control", "no-store")
             body, status, given = super().get_wsgi_response(environ)
-            if "Cache-Control" not in self.headers:
-                given.append(("Cache-Control", "no-store"))
             return body, status, [*given, *headers.items()]
 
     app.response_class = Protected
@@ -91,14 +91,6 @@ def query_argument(name: str) -> str:
     return values[0] if len(values) == 1 else ""
 
 
-def forget_unreadable_session() -> bool:
-    """Tell whether the browser's session can't be read, as after a restart; drop it."""
-    if session or current_app.config["SESSION_COOKIE_NAME"] not in request.cookies:
-        return False
-    session.clear()
-    return True
-
-
 def refuse_other_sites() -> None:
     """Raise Problem if another site sent this. For routes that change something."""
     headers, origin = request.headers, current_app.config["ORIGIN"]
@@ -111,13 +103,13 @@ def refuse_other_sites() -> None:
 
 
 def _refuse_what_no_person_wants(endpoint: str | None) -> None:
-    """Refuse prefetches, and logins that begin in a picture or a frame."""
-    headers, rule = request.headers, request.url_rule
+    """Refuse prefetches; at the steps of a login also HEAD, pictures and frames."""
+    environ, rule = request.environ, request.url_rule
     if request.method == "HEAD" and rule and endpoint in LOGIN_STEPS:
         raise MethodNotAllowed(sorted((rule.methods or set()) - {"HEAD"}))
-    purposes = [headers.get(it, "") for it in ("Sec-Purpose", "Purpose", "X-Moz")]
-    prefetched = "prefetch" in " ".join(purposes) and endpoint not in ANY_HOST
-    framed = headers.get("Sec-Fetch-Dest", "document") != "document"
+    purpose = " ".join(environ.get(name, "") for name in PURPOSES)
+    prefetched = "prefetch" in purpose and endpoint not in ANY_HOST
+    framed = environ.get("HTTP_SEC_FETCH_DEST", "document") != "document"
     if prefetched or (framed and endpoint in ("login", "callback")):
         raise Problem("cross_site")
 
@@ -133,6 +125,5 @@ def _move_to_own_host(config: Config, host: str) -> BaseResponse:
     if not leads_here or request.method not in ("GET", "HEAD"):
         log.warning("unknown host %s: this is %s", quote(host, ":[]"), config.origin)
         raise Problem("wrong_host")
-    query = quote(request.query_string, "=&%+")
-    path = quote(request.path) + (query and f"?{query}")
-    return redirect(config.origin + path, 307)
+    path = request.url.removeprefix(request.host_url)  # quoted, and with its query
+    return redirect(f"{config.origin}/{path}", 307)

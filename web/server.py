@@ -10,7 +10,7 @@ import time
 from importlib import import_module
 from multiprocessing import parent_process
 from threading import Thread
-from typing import Any, TextIO
+from typing import Any
 from urllib.parse import urlsplit
 
 from addresses import port_of
@@ -27,9 +27,10 @@ MOST_CONNECTIONS = 16_384  # open at once, in each worker
 SWITCH_SECONDS = 0.02
 
 
-def main() -> int:
-    """Serve until a signal comes. Returns the exit status: 2 for what needs a fix."""
-    argparse.ArgumentParser("python app.py", description=HELP).parse_args()
+def main() -> None:
+    """Serve until a signal comes. Exits with status 2 if something needs a fix."""
+    parser = argparse.ArgumentParser("python app.py", description=HELP)
+    parser.parse_args()
     try:
         for hint in hints(os.environ):
             _say(hint)
@@ -42,9 +43,7 @@ def main() -> int:
         _say(greeting(config))
         _serve(config)
     except ConfigError as error:
-        _say(str(error), sys.stderr)
-        return 2
-    return 0
+        parser.exit(2, f"{error}\n")
 
 
 def greeting(config: Config) -> str:
@@ -135,10 +134,9 @@ def _serve(config: Config) -> None:
     server.serve(target_loader=load_app)
 
 
-def _say(text: str, stream: TextIO | None = None) -> None:
+def _say(text: str) -> None:
     """Print, and go on if nobody can read it."""
     try:
-        print(text, file=stream, flush=True)
+        print(text, flush=True)
     except OSError:  # else what is left of it would fail again, and end the server
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, (stream or sys.stdout).fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
