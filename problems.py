@@ -60,7 +60,7 @@ KINDS = {
     "not_found": Kind(404, "Page not found."),
     "method_not_allowed": Kind(405, "This page can’t be used that way."),
     "too_large": Kind(413, "That request is too large."),
-    "server_error": Kind(500, "Something went wrong in the app.", "Its log says more."),
+    "server_error": Kind(500, "Something went wrong in the app.", "Try again."),
 }
 
 

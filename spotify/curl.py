@@ -76,7 +76,7 @@ class Handle:
         if not body and curl.getinfo(pycurl.SIZE_DOWNLOAD_T) > 0:
             # A gzip that is cut short in its header is an empty body to libcurl.
             raise pycurl.error(pycurl.E_BAD_CONTENT_ENCODING)
-        # At most six hours. To read the header itself costs 8 % of the rate.
+        # At most six hours. Reading headers one by one costs too much under load.
         wait = curl.getinfo(pycurl.RETRY_AFTER)
         status = curl.getinfo(pycurl.RESPONSE_CODE)
         if curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2:

@@ -31,7 +31,7 @@ HEADERS = {
 
 
 class Session(SecureCookieSessionInterface):
-    """Flask's own, but it makes its serializer once: 3 % of a page's time."""
+    """Flask's own, but it makes its serializer once, not for every request."""
 
     get_signing_serializer = cache(SecureCookieSessionInterface.get_signing_serializer)
 
@@ -61,7 +61,7 @@ def init_app(app: Flask, config: Config) -> None:
         headers["Strict-Transport-Security"] = "max-age=31536000"
 
     class Protected(Response):
-        """Adds headers last, or Flask would look at each again: 4 % of the rate."""
+        """Adds headers last, or Flask would look at each of them again."""
 
         def get_wsgi_response(self, environ: Any) -> Any:
             self.headers.setdefault("Cache-Control", "no-store")
