@@ -36,8 +36,8 @@ class Spotify:
 
     def now_playing(self, token: Token) -> NowPlaying:
         """Return what the token's owner is playing."""
-        path, types = "me/player/currently-playing", "track,episode"
-        playing = read(self.get(token, path, additional_types=types), self._art_origin)
+        path = "me/player/currently-playing?additional_types=track,episode"
+        playing = read(self.get(token, path), self._art_origin)
         if playing is None:
             raise Problem("unreachable")
         return playing

@@ -4,8 +4,6 @@ from collections import deque
 from collections.abc import Callable
 from threading import Lock
 
-from cachetools import TTLCache
-
 from problems import log
 
 DAY, HOUR = 86_400, 3_600  # seconds
@@ -33,7 +31,7 @@ class DailyCalls:
         self._limit = max(limit // workers, 1) if limit else limit
         self._usual, self._clock = USUAL_LIMIT // workers, clock
         self._times: deque[float] = deque(maxlen=max(limit or 0, MOST_COUNTED))
-        self._people: TTLCache[str, None] = TTLCache(MOST_PEOPLE + 1, DAY, clock)
+        self._people: dict[str, float] = {}  # and when they were seen, in order
         self._logged_at, self._lock = clock(), Lock()
 
     def add(self) -> None:
@@ -46,9 +44,12 @@ class DailyCalls:
             log.info("calls to Spotify's API in the last 24 hours: %d", self.count)
 
     def seen(self, person_id: str) -> None:
-        """Note that this person uses the app."""
+        """Note that this person uses the app. It remembers one more than a few."""
         with self._lock:
-            self._people.setdefault(person_id)
+            self._people.pop(person_id, None)
+            self._people[person_id] = self._clock()
+            if len(self._people) > MOST_PEOPLE + 1:
+                del self._people[next(iter(self._people))]
 
     def learn(self) -> None:
         """Set the limit by a call that Spotify has just refused with QUOTA_EXCEEDED."""
@@ -72,7 +73,8 @@ class DailyCalls:
         if self._limit is not None:
             return self._limit
         with self._lock:
-            return self._usual if len(self._people) <= MOST_PEOPLE else 0
+            today = [at for at in self._people.values() if at > self._clock() - DAY]
+        return self._usual if len(today) <= MOST_PEOPLE else 0
 
     @property
     def pace(self) -> float:

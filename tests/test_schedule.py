@@ -117,6 +117,10 @@ def test_more_than_five_people_in_a_day_have_no_limit_unless_it_is_set(
         usual.seen(name)
         fixed.seen(name)
         assert (usual.limit, fixed.limit) == (0 if name in "fgh" else 1000, 300)
+    for name in 9 * "abcdef":  # each comes back before a day is over
+        clock.advance(DAY / 7)
+        usual.seen(name)
+        assert usual.limit == 0
     clock.advance(DAY + 1)
     assert usual.limit == 1000
 
