@@ -14,7 +14,7 @@ NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # what JSON may hold, and no page ca
 LONGEST_MS = 10**10  # anything above four months is not a time in a track
 # Nothing but what URLs are made of: no quotes, spaces or backslashes.
 PATH = r"/[!#-;=?-\[\]_a-z~]{0,1000}"
-SPOTIFY_URL = rf"https://open\.spotify\.com{PATH}"
+SPOTIFY_URL = re.compile(rf"https://open\.spotify\.com{PATH}")
 ART_URL = rf"https://([a-z0-9-]+\.)+(scdn\.co|spotifycdn\.com){PATH}"
 # spotify:local:Artist:Album:Title:seconds
 LOCAL_URI = re.compile("spotify:local:([^:]*):([^:]*):([^:]*)")
@@ -167,13 +167,14 @@ def _spotify_url(thing: Json) -> str | None:
     return _url(_dict(thing.get("external_urls")).get("spotify"), SPOTIFY_URL)
 
 
-def _url(value: Any, pattern: str) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch(pattern, value) else None
+def _url(value: Any, pattern: re.Pattern[str]) -> str | None:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else None
 
 
 def _picture(holders: list[Json], art_origin: str | None) -> str | None:
     """Return the largest picture of the first that has any."""
-    urls = f"{ART_URL}|{re.escape(art_origin)}{PATH}" if art_origin else ART_URL
+    own = f"|{re.escape(art_origin)}{PATH}" if art_origin else ""
+    urls = re.compile(ART_URL + own)
     for images in (_dicts(it.get("images")) for it in holders):
         # The first of them where Spotify doesn't say the widths.
         for image in sorted(images, key=lambda it: -(_ms(it.get("width")) or 0)):
