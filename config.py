@@ -30,6 +30,8 @@ COPY_ID = f"copy it from {DASHBOARD} into .env, without quotes"
 AN_ID = re.compile(r"\w{32}", re.ASCII)
 MAKE_KEY = 'make one with python -c "import secrets; print(secrets.token_urlsafe())"'
 CLIENT_ID = "SPOTIFY_CLIENT_ID"
+# No file and no Redis: logins would outlive the tokens, which the stand-in forgets.
+DEMO_SETTINGS = ("HOST", "PORT", "SECRET_KEY", "SPOTIFY_REDIRECT_URI", "THREADS")
 FROM_DASHBOARD = (CLIENT_ID, "SPOTIFY_CLIENT_SECRET", "SPOTIFY_REDIRECT_URI")
 LISTED = "a name from docs/settings.md"
 COMMENTED_ID = re.compile(r"\s*#\s*(export\s+)?SPOTIFY_CLIENT_ID\s*=\s*\S")
@@ -155,6 +157,12 @@ def read_environ(environ: Mapping[str, str], path: Path = DOTENV) -> dict[str, s
     return {name: value for name, value in stripped.items() if value}
 
 
+def demo_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that the demo reads, with its client ID."""
+    read = {name: environ[name] for name in DEMO_SETTINGS if name in environ}
+    return read | {CLIENT_ID: DEMO_CLIENT_ID}
+
+
 def read_dotenv(path: Path) -> list[Binding]:
     """Return what stands in a file like .env, in its order. Raises ConfigError."""
     try:
@@ -167,7 +175,7 @@ def read_dotenv(path: Path) -> list[Binding]:
 def hints(environ: Mapping[str, str], path: Path = DOTENV) -> Iterator[str]:
     """Say what looks like a setting, but has no effect; and why this is the demo."""
     parts = read_dotenv(path)
-    names = {part.key for part in parts if part.key}
+    names = {part.key for part in parts if part.key and part.value is not None}
     names |= {name for name in environ if name.startswith("SPOTI")}
     for name in sorted(names.difference(SETTINGS)):
         right = get_close_matches(name.upper(), FROM_DASHBOARD) or [LISTED]
@@ -176,7 +184,7 @@ def hints(environ: Mapping[str, str], path: Path = DOTENV) -> Iterator[str]:
     for part in parts:
         text = part.original.string
         line = part.original.line + text.removesuffix(text.lstrip()).count("\n")
-        if part.error:
+        if part.error or (part.key and part.value is None):  # maybe half a secret
             yield f"{path}, line {line} is not a setting: write NAME=value"
         elif demo and COMMENTED_ID.match(text):
             yield f"{path}, line {line} has no effect: remove the # at its beginning"

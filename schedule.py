@@ -96,16 +96,14 @@ def seconds_left(said: Said) -> float | None:
 def goes_on(before: Said, now: Said) -> bool:
     """Tell whether a new answer says nothing new, so that `unchanged` goes on counting.
 
-    That is the same item in the same state, not started again, nor now past its end.
+    That is the same item in the same state and, while it plays, at the same position.
     """
     if isinstance(before, str) or isinstance(now, str):
         return before == now
-    if before._replace(progress_ms=now.progress_ms) != now:
+    moved = abs((now.progress_ms or 0) - (before.progress_ms or 0)) >= 1000
+    if moved and now.state == "playing":
         return False
-    if (seconds_left(before) == 0) != (seconds_left(now) == 0):
-        return False
-    back = (before.progress_ms or 0) - (now.progress_ms or 0)
-    return back < 1000  # a little less than before is not a new start
+    return before._replace(progress_ms=now.progress_ms) == now
 
 
 def _while_playing(playing: NowPlaying, unchanged: float, pace: float) -> float:
@@ -117,5 +115,5 @@ def _while_playing(playing: NowPlaying, unchanged: float, pace: float) -> float:
     if left is None or wait <= left - NEAR_END * pace:
         return wait
     # A position can stand still just before the end, for hours.
-    overdue = unchanged - (playing.duration_ms or 0) / 1000
-    return max(left + AFTER_END, pace * min(overdue, LONGEST))
+    overdue = min(unchanged - left, LONGEST)
+    return max(left + AFTER_END, pace * overdue)

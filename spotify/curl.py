@@ -15,7 +15,8 @@ from problems import Problem, log
 
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
 # A connection that was kept is gone, and libcurl may not open another one.
-GONE = (pycurl.E_COULDNT_CONNECT, pycurl.E_SEND_ERROR, pycurl.E_HTTP2)
+HTTP2_STREAM = 92  # for which pycurl has no name
+GONE = (pycurl.E_COULDNT_CONNECT, pycurl.E_SEND_ERROR, pycurl.E_HTTP2, HTTP2_STREAM)
 
 
 class Handle:
@@ -37,28 +38,32 @@ class Handle:
         A request goes out once, because a code or a refresh token must not be sent
         twice. A GET goes out once more if its connection is gone.
         """
+        seconds = self._seconds
         try:
             if request.method == "GET" and self._kept:
                 # Not kept while it is in use, because a connection may go silent.
                 curl, self._kept = self._kept, None
                 curl.setopt(pycurl.OPENSOCKETFUNCTION, lambda *_: pycurl.SOCKET_BAD)
                 try:
-                    return self._send(curl, request, url)
+                    return self._send(curl, request, url, seconds)
                 except pycurl.error as error:
                     if error.args[0] not in GONE or curl.getinfo(pycurl.HEADER_SIZE):
                         raise
+                    seconds -= curl.getinfo(pycurl.TOTAL_TIME)
             curl, once = pycurl.Curl(), iter([pycurl.PREREQFUNC_OK])
             # libcurl would repeat up to six times what an HTTP/2 server refuses.
             stop = pycurl.PREREQFUNC_ABORT
             curl.setopt(pycurl.PREREQFUNCTION, lambda *_: next(once, stop))
-            return self._send(curl, request, url)
+            return self._send(curl, request, url, seconds)
         except pycurl.error as error:
             # By number, because libcurl's own words may hold the password of a proxy.
             what = f"Spotify: {request.method} {url}"
             log.warning("%s: libcurl error %s", what, error.args[0])
             raise Problem("unreachable") from None
 
-    def _send(self, curl: pycurl.Curl, request: tk.Request, url: str) -> tk.Response:
+    def _send(
+        self, curl: pycurl.Curl, request: tk.Request, url: str, seconds: float
+    ) -> tk.Response:
         body = bytearray()
 
         def write(chunk: bytes) -> int:
@@ -66,7 +71,7 @@ class Handle:
             return len(chunk) if len(body) <= LARGEST else -1
 
         _describe(curl, request, url)
-        curl.setopt(pycurl.TIMEOUT_MS, int(1000 * self._seconds))
+        curl.setopt(pycurl.TIMEOUT_MS, max(int(1000 * seconds), 1))
         curl.setopt(pycurl.WRITEFUNCTION, write)
         try:
             curl.perform()

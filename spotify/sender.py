@@ -99,8 +99,9 @@ class Lane:
         with self._freed:
             # A handle that was just given back is for somebody who waits. If whoever
             # comes could take it, some would wait for seconds.
-            if len(self._handles) <= self._waiting:
-                if self._waiting == self._most_waiting:
+            in_front = self._waiting - len(self._handles)
+            if in_front >= 0:
+                if in_front == self._most_waiting:
                     raise Problem("busy")
                 self._waiting += 1
                 self._freed.wait(QUEUE_SECONDS)

@@ -7,19 +7,14 @@ from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 import app
-from config import DEMO_CLIENT_ID, Config, read_environ
+from config import DEMO_CLIENT_ID, Config, demo_settings, read_environ
 
 from . import StandIn
 
-# No file and no Redis: logins would outlive the tokens, which the stand-in forgets.
-SETTINGS = ("HOST", "PORT", "SECRET_KEY", "SPOTIFY_REDIRECT_URI", "THREADS")
-
 
 def create_app() -> Flask:
-    """Return the demo, for one process with threads. It reads only SETTINGS."""
-    found = read_environ(os.environ).items()
-    settings = {name: value for name, value in found if name in SETTINGS}
-    config = Config.from_env(settings | {"SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID})
+    """Return the demo, for one process with threads."""
+    config = Config.from_env(demo_settings(read_environ(os.environ)))
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)
     host = f"[{host}]" if ":" in host else host
     prefix = config.login_url.removeprefix(config.origin)

@@ -58,7 +58,8 @@ class FileStore(MemoryStore[V]):
         super().__init__(clock.monotonic)
         with ExitStack() as on_error:
             try:
-                os.close(os.open(path, os.O_CREAT, 0o600))  # for its owner alone
+                for_owner = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+                os.close(for_owner)
                 db = sqlite3.connect(path, timeout=1, check_same_thread=False)
                 on_error.callback(db.close)
                 db.executescript(OPEN)

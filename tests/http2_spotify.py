@@ -34,7 +34,7 @@ class TlsSpotify(LocalServer):
     tricks: what to do at the next requests: "vanish" (end the connection without an
     answer), "go away" (end it after the answer), "never mind" (end it and say that the
     request was not looked at), "refuse" (the stream), "silent" (say no more after the
-    headers), "hang up" (when told to, without more ado).
+    headers), "hang up" (when told to, without more ado), "break down" (when told to).
     """
 
     def __init__(self, certificate: Path) -> None:
@@ -118,9 +118,13 @@ class _Connection(BaseRequestHandler):
                     http2.close_connection(last_stream_id=looked_at)
                     return self.tls.sendall(http2.data_to_send())
             self.tls.sendall(http2.data_to_send())
-            if trick == "hang up":
+            if trick in ("hang up", "break down"):
                 self.server.hang_up.wait()
-                self.tls.setblocking(False)
-                with suppress(OSError):
-                    self.tls.unwrap()
+                if trick == "break down":
+                    http2.close_connection(ErrorCodes.INTERNAL_ERROR)
+                    self.tls.sendall(http2.data_to_send())
+                else:
+                    self.tls.setblocking(False)
+                    with suppress(OSError):
+                        self.tls.unwrap()
                 return self.server.hung_up.set()

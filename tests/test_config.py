@@ -189,6 +189,7 @@ MISTAKES = (  # what stands in which file, and the hint
     ("", ".env", DEMO),
     (f"\n# {ID} = abc", ".env", ".env, line 2 has no effect: remove the #"),
     (f"{ID}: abc", ".env", ".env, line 1 is not a setting: write NAME="),
+    ("CANARY", ".env", ".env, line 1 is not a setting: write NAME="),
     (f"{ID}=a", ".env", f"An empty environment variable {ID} wins over .env"),
     (f"{ID}=a", ".env.txt", ".env.txt is not read: rename it to .env"),
     (f"{ID}=a", ".env.example", ".env.example is not read: rename it to .env"),

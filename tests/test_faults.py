@@ -247,12 +247,12 @@ def test_who_came_first_is_served_first(clock: Clock) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         with lane._handle():
-            for number in range(2):
+            for number in range(3):  # as many as may wait, until one is served
                 pool.submit(visit, number)
                 while lane._waiting <= number:
                     pass
-        visit(2)
-    assert served == [0, 1, 2]
+        visit(3)
+    assert served == [0, 1, 2, 3]
 
 
 def test_visit_that_waited_too_long_is_told_busy(

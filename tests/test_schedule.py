@@ -7,7 +7,7 @@ from statistics import fmean
 import pytest
 
 from benchmarks.day import App, ask, listen
-from schedule import Said, goes_on, next_wait, seconds_left, wait_seconds
+from schedule import Answer, Said, goes_on, next_wait, seconds_left, wait_seconds
 from spotify.playback import NowPlaying
 from spotify.quota import DAY, HOUR, DailyCalls
 from tests.conftest import Clock
@@ -33,7 +33,7 @@ WAITS = [
     (playing(135), 9, 2, 65.8),
     (playing(190), 9, 20, 10.8),
     # A position that stands still just before the end, of a player that is gone.
-    *((playing(199.5), for_, 1, wait) for for_, wait in ((200, 1.3), (210, 10))),
+    *((playing(199.5), for_, 1, wait) for for_, wait in ((0, 1.3), (10.5, 10))),
     (playing(199.5), 900, 2, 60),
     *((PAUSED, for_, 1, wait) for for_, wait in ((0, 15), (40, 40), (99, 60))),
     *((NOTHING, for_, 2, wait) for for_, wait in ((0, 60), (70, 140), (999, 240))),
@@ -61,6 +61,7 @@ def test_wait_is_the_tables(
     [
         (playing(10.5), playing(10), True),  # not to the millisecond
         (playing(150), playing(3), False),  # once more
+        (playing(150), playing(152), False),  # as it should
         (playing(150), playing(200), False),  # now past its end
         (playing(200), playing(200), True),
         (playing(None), playing(None), True),
@@ -71,6 +72,16 @@ def test_answer_goes_on_or_is_news(
     before: NowPlaying, now: NowPlaying, expected: bool
 ) -> None:
     assert goes_on(before, now) is expected
+
+
+@pytest.mark.parametrize("left", [0, 0.5, 20])
+def test_position_that_stands_still_before_the_end_takes_few_calls(left: float) -> None:
+    """Also for a page that is opened only then. Once in 30 s would be 120."""
+    answer, time, calls = Answer(), 0.0, 0
+    while time < HOUR:
+        answer, calls = answer.next(playing(200 - left), time, pace=1), calls + 1
+        time = answer.due
+    assert 110 < calls < 135
 
 
 # ---- The calls of a day

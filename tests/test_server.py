@@ -145,7 +145,7 @@ def test_without_a_client_id_it_is_a_demo_that_says_so(
     for name in ("app.py", "stand_in.py"):
         (tmp_path / name).write_text("raise SystemExit('another one')")
     command = f"env -C {tmp_path} {sys.executable} {HOME / 'app.py'}"
-    server = start(command, SPOTIFY_CLIENT_ID="")
+    server = start(command, SPOTIFY_CLIENT_ID="", WORKERS="many")  # which it ignores
     assert server.says() == f"No SPOTIFY_CLIENT_ID in {HOME}/.env: this is the demo\n"
     assert server.says() == f"Open http://127.0.0.1:{server.port}\n"
     client = server.website.test_client()

@@ -14,7 +14,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from addresses import port_of
-from config import DASHBOARD, DEMO_CLIENT_ID, Config, ConfigError, hints, read_environ
+from config import (
+    CLIENT_ID,
+    DASHBOARD,
+    Config,
+    ConfigError,
+    demo_settings,
+    hints,
+    read_environ,
+)
 from player import MOST_WAITING, User
 from store.file import FileStore
 
@@ -34,11 +42,13 @@ def main() -> None:
     try:
         for hint in hints(os.environ):
             _say(hint)
-        demo = {"SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID}
-        config = Config.from_env(demo | read_environ(os.environ))
+        environ = read_environ(os.environ)
+        if CLIENT_ID not in environ:
+            environ = demo_settings(environ)
+        config = Config.from_env(environ)
         _check_port(config)
         _check_certificates()
-        if config.logins_file and not config.demo:  # else the worker would find out
+        if config.logins_file:  # else the worker would find out
             FileStore(config.logins_file, User, time).close()
         _say(greeting(config))
         _serve(config)
