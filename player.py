@@ -49,6 +49,7 @@ class Person:
     answer: Answer = field(default_factory=Answer)
     account: Account | None = None  # where Spotify did not say it at login
     refused: Token | None = None  # by the API, so it is not sent again
+    trouble: tuple[str, float | None] = "busy", None  # of the last visit that failed
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -78,7 +79,7 @@ class Player:
                     user = self._user(user_id) if waited else user
                     if not person.answer.serves(self._clock.monotonic(), look):
                         if waited:  # in vain
-                            raise Problem("busy")
+                            raise Problem(*person.trouble)
                         self._ask_again(user_id, user, person, look)
             shown = person.answer.at_time(self._clock.monotonic())
         except Problem as error:
@@ -147,6 +148,7 @@ class Player:
                 person.account = self.ask(user_id, self._spotify.account)
         except Problem as error:
             if error.status in (401, 503):
+                person.trouble = error.name, error.retry_after
                 raise
             said = error.name
         account, calls = user.account or person.account, self._spotify.calls

@@ -14,8 +14,8 @@ import tekore as tk
 from problems import Problem, log
 
 LARGEST = 1_000_000  # bytes of an answer's body, unpacked
-# A connection that was kept is gone, and libcurl may not open another one.
 HTTP2_STREAM = 92  # for which pycurl has no name
+# A connection that was kept is gone, and libcurl may not open another one.
 GONE = (pycurl.E_COULDNT_CONNECT, pycurl.E_SEND_ERROR, pycurl.E_HTTP2, HTTP2_STREAM)
 
 
