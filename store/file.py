@@ -58,8 +58,8 @@ class FileStore(MemoryStore[V]):
         super().__init__(clock.monotonic)
         with ExitStack() as on_error:
             try:
-                for_owner = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-                os.close(for_owner)
+                # For its owner alone: SQLite would let others read it.
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
                 db = sqlite3.connect(path, timeout=1, check_same_thread=False)
                 on_error.callback(db.close)
                 db.executescript(OPEN)
