@@ -103,9 +103,10 @@ def token_answer(response: tk.Response, grant_type: str) -> tk.Response:
         raise Problem(REFUSALS.get((grant_type, error), "unreachable"))
     token |= {"token_type": "Bearer", "scope": ""}  # neither is read
     try:
-        token["expires_in"] = int(float(token["expires_in"]))
+        seconds = int(float(token["expires_in"]))
     except (KeyError, TypeError, ValueError, OverflowError):
-        token["expires_in"] = USUAL_SECONDS
+        seconds = 0
+    token["expires_in"] = seconds if seconds > 0 else USUAL_SECONDS
     return response
 
 

@@ -144,6 +144,7 @@ def test_fault_of_a_login_is_told_and_passes(
         {"expires_in": None, "scope": None, "token_type": None},
         {"expires_in": "3600", "scope": 7},
         {"expires_in": "soon"},
+        {"expires_in": 0},
         {"expires_in": 10**400},
     ],
 )
