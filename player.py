@@ -49,7 +49,8 @@ class Person:
     answer: Answer = field(default_factory=Answer)
     account: Account | None = None  # where Spotify did not say it at login
     refused: Token | None = None  # by the API, so it is not sent again
-    trouble: tuple[str, float | None] = "busy", None  # of the last visit that failed
+    # Name and retry_after of the problem that the last visit met, if that will pass.
+    trouble: tuple[str, float | None] = "busy", None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 

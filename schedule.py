@@ -29,7 +29,7 @@ IDLE = {"paused": (15.0, 60.0), "nothing": (30.0, 120.0), "unknown": (30.0, 120.
 IDLE["ad"] = 10.0, 10.0  # ads take 15 to 30 s, and don't say how long
 LONGEST_PROBLEM = 120.0  # most outages that last this long last for hours
 # At the slowest pace music would begin up to 40 minutes before a screen shows it. So a
-# pause that has just begun is not stretched as far, and nothing beyond 7 minutes.
+# pause that has just begun is not stretched as far, and no idle time beyond 7 minutes.
 MOST_STRETCHED, LONGEST_IDLE = 8, 420.0
 # Up to so much more at random, so that a crowd comes back spread out.
 SPREAD, SPREAD_AT_END = 0.08, 0.6

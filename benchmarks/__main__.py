@@ -19,8 +19,8 @@ calls/page | MB | start s | x rate | x CPU | x p99 |""".replace("\n", " ")
 ROW = "| {} | {} | {} ms | {:,.0f} | {:,.1f} | {:,.1f} | {:.2f} | {:.1%} |"
 ROW += " {:.2f} | {:,.0f} | {:.2f} | {:.2f} | {:.2f} | {:.2f} |"
 GOALS = """
-x: times as much as the row with 1.00 above had in the same round (median). Goals: rate
-2.5, CPU 0.40 of the docs example; Redis: CPU 1.5, with two workers rate 1 of memory."""
+x: times as much as the row with 1.00 above had in the same round (median). Goals: 2.5
+times the docs example's rate; on Redis 1.5 times the CPU, with two workers the rate."""
 Pages = dict[str, Server]  # the keys end in a path
 
 

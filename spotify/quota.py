@@ -44,7 +44,7 @@ class DailyCalls:
             log.info("calls to Spotify's API in the last 24 hours: %d", self.count)
 
     def seen(self, person_id: str) -> None:
-        """Note that this person uses the app. It remembers one more than a few."""
+        """Note that this person uses the app; only the latest six are remembered."""
         with self._lock:
             self._people.pop(person_id, None)
             self._people[person_id] = self._clock()

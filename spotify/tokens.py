@@ -86,7 +86,7 @@ def refresh_token(cred: tk.Credentials, old: Token, now: float) -> Token:
 
 
 def token_answer(response: tk.Response, grant_type: str) -> tk.Response:
-    """Return an answer with all that tekore 6.2 reads. Raises Problem if it can't be.
+    """Return the answer with all that tekore 6.2 reads; Problem if it has no token.
 
     Tolerant, because refusing a token can lose the login: with PKCE, the answer has
     used up the old refresh token.

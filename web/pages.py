@@ -30,6 +30,7 @@ STATIC_SECONDS = 31_536_000  # the address of static files changes with their co
 HTTP_PROBLEMS = {404: "not_found", 405: "method_not_allowed", 500: "server_error"}
 LENGTHS = (16, 32, 64, 120)  # of titles, in columns: sizes without JavaScript
 
+# Its format() escapes what it fills in.
 GLYPH = Markup('<svg viewBox="0 0 48 48" aria-hidden="true"><use href="{}#{}"/></svg>')
 
 
@@ -46,7 +47,7 @@ def init_app(app: Flask, config: Config) -> None:
         full_name=_full_name,
         length_step=_length_step,
         glyph=lambda name, other="trouble": glyphs.get(name) or glyphs[other],
-        static=lambda name: Markup(f"{app.static_url_path}/{name}"),
+        static=lambda name: f"{app.static_url_path}/{name}",
     )
     origin = urlsplit(config.origin)
     app.jinja_env.globals.update(
